@@ -1,0 +1,79 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Backend is the whole contract, which storagetest checks. The APIs declare
+// the small parts of it that they need. All methods may be called
+// concurrently; all but Open and Close return ErrUnavailable while the back
+// end isn't open. A write has happened, durably, when its method returns nil.
+type Backend interface {
+	// Open opens and migrates; it is called once. Close waits for running
+	// calls and releases everything.
+	Open(ctx context.Context) error
+	Close() error
+	// Ping reports whether reads and writes work.
+	Ping(ctx context.Context) error
+	// SecretsKey returns the key under which secrets in this back end are
+	// sealed (32 bytes), made at Open when none was configured.
+	SecretsKey(ctx context.Context) ([]byte, error)
+
+	// PutService creates (ErrExists when the id is taken).
+	PutService(ctx context.Context, s Service) error
+	Service(ctx context.Context, id string) (Service, error)
+	Services(ctx context.Context) ([]Service, error) // by creation
+	// AddKey fails with ErrExists when the service has a key of that name and
+	// with ErrNotFound when there is no such service.
+	AddKey(ctx context.Context, k APIKey) error
+	Keys(ctx context.Context, serviceID string) ([]APIKey, error) // by creation, revoked ones too
+	// RevokeKey is idempotent: the first revocation's time stays.
+	RevokeKey(ctx context.Context, serviceID, name string, at time.Time) error
+	// PutTemplate stores the next version and returns it. It does not ask
+	// whether the service exists: it may be one of the configuration's.
+	PutTemplate(ctx context.Context, t Template) (Template, error)
+	// Template returns one version, the newest when version is 0.
+	Template(ctx context.Context, serviceID, id string, version int) (Template, error)
+	Templates(ctx context.Context, serviceID string) ([]Template, error) // newest versions, by id
+
+	// Create stores one notification. Concurrent creations share one sync. Of
+	// two concurrent creations with one idempotency key, the second returns
+	// the first's notification, after that one is durable.
+	Create(ctx context.Context, c Creation) (Created, error)
+	// Idempotent returns the notification stored under a key, or ErrNotFound.
+	Idempotent(ctx context.Context, serviceID string, key []byte) (Notification, error)
+	NotificationByID(ctx context.Context, serviceID string, id int64) (Notification, error)
+	NotificationByUUID(ctx context.Context, serviceID string, id uuid.UUID) (Notification, error)
+	Notifications(ctx context.Context, q Query) (Page, error)
+
+	// Take takes one token; a positive wait says that there was none and when
+	// to ask again. GiveBack returns one.
+	Take(ctx context.Context, b Bucket, now time.Time) (wait time.Duration, err error)
+	GiveBack(ctx context.Context, b Bucket, now time.Time) error
+	// Counter returns the present value of a Limit's counter, 0 when unknown.
+	Counter(ctx context.Context, key string) (int64, error)
+	// Remember stores a key and reports whether it is new. A key that has
+	// expired before now counts as new.
+	Remember(ctx context.Context, k ReplayKey, now time.Time) (first bool, err error)
+
+	// Claim leases notifications that are due, oldest first.
+	Claim(ctx context.Context, r ClaimRequest) ([]Claim, error)
+	// Renew extends a lease that is still held.
+	Renew(ctx context.Context, c Claim, until time.Time) error
+	// Complete records what became of a claim and ends its lease.
+	Complete(ctx context.Context, c Claim, o Outcome) error
+	// Receipt applies a provider's report, forward only. changed is false for
+	// a duplicate or a late one; an unknown reference is ErrNotFound.
+	Receipt(ctx context.Context, r Receipt) (n Notification, changed bool, err error)
+	// Wake receives after a creation (coalesced), so that a dispatcher needs no
+	// short poll. The channel is the same at every call.
+	Wake() <-chan struct{}
+	// NextDue returns when the next queued notification of the channel becomes
+	// due (the end of its lease when leased); zero when none is queued.
+	NextDue(ctx context.Context, channel Channel) (time.Time, error)
+	Stats(ctx context.Context) (Stats, error)
+	Sweep(ctx context.Context, r SweepRequest) (Swept, error)
+}

@@ -1,0 +1,80 @@
+package storage
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// MaxIdempotencyKey is the size of the largest idempotency key in bytes.
+const MaxIdempotencyKey = 64
+
+// MaxPage is the largest Query.Limit; a larger one means this.
+const MaxPage = 1000
+
+// Micro returns t as back ends store it: in UTC, cut to microseconds, without
+// a monotonic reading.
+func Micro(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// Normalised returns the creation as a back end stores it: times as Micro has
+// them, Status created, the delivery fields empty. The error wraps ErrInvalid
+// when a field that must be set isn't.
+func (c Creation) Normalised() (Creation, error) {
+	n := &c.Notification
+	switch {
+	case n.UUID == uuid.Nil:
+		return c, fmt.Errorf("%w: a notification needs a UUID", ErrInvalid)
+	case n.ServiceID == "":
+		return c, fmt.Errorf("%w: a notification needs a service", ErrInvalid)
+	case !n.Channel.Known():
+		return c, fmt.Errorf("%w: unknown channel %q", ErrInvalid, n.Channel)
+	case n.CreatedAt.IsZero() || n.ExpiresAt.IsZero():
+		return c, fmt.Errorf("%w: a notification needs its times of creation and expiry", ErrInvalid)
+	case n.Status != "" && n.Status != StatusCreated:
+		return c, fmt.Errorf("%w: a notification begins as %q, not as %q", ErrInvalid, StatusCreated, n.Status)
+	}
+	n.CreatedAt, n.ExpiresAt = Micro(n.CreatedAt), Micro(n.ExpiresAt)
+	n.Status, n.Reason, n.ProviderReference, n.Attempts = StatusCreated, "", "", 0
+	n.SentAt, n.CompletedAt = time.Time{}, time.Time{}
+	n.UpdatedAt = n.CreatedAt
+	if i := c.Idempotency; i != nil && (len(i.Key) == 0 || len(i.Key) > MaxIdempotencyKey) {
+		return c, fmt.Errorf("%w: an idempotency key has 1 to %d bytes, not %d", ErrInvalid, MaxIdempotencyKey, len(i.Key))
+	}
+	for _, l := range c.Limits {
+		if l.Key == "" {
+			return c, fmt.Errorf("%w: a limit needs a key", ErrInvalid)
+		}
+	}
+	return c, nil
+}
+
+// Mismatch reports whether a request with body hash got is another one than
+// that stored with hash stored. Hashes are optional: without one there is
+// nothing to compare.
+func Mismatch(stored, got []byte) bool {
+	return len(stored) > 0 && len(got) > 0 && string(stored) != string(got)
+}
+
+// Normalised returns the query with its numbers in their ranges.
+func (q Query) Normalised() Query {
+	q.Offset = max(q.Offset, 0)
+	q.Limit = min(max(q.Limit, 0), MaxPage)
+	q.Before = max(q.Before, 0)
+	return q
+}
+
+// DefaultSweep is the Limit of a SweepRequest that states none.
+const DefaultSweep = 1000
+
+// Normalised returns the request with a limit and with stored times.
+func (r SweepRequest) Normalised() SweepRequest {
+	if r.Limit <= 0 {
+		r.Limit = DefaultSweep
+	}
+	r.Now = Micro(r.Now)
+	if !r.ReceiptsSince.IsZero() {
+		r.ReceiptsSince = Micro(r.ReceiptsSince)
+	}
+	return r
+}

@@ -1,0 +1,75 @@
+package storage
+
+import (
+	"time"
+)
+
+// ClaimRequest asks for notifications that are due. A notification is due when
+// it is StatusCreated, its next attempt is not after Now and nobody holds a
+// lease on it that is still running at Now.
+type ClaimRequest struct {
+	Channel Channel
+	Limit   int
+	Now     time.Time
+	Lease   time.Duration
+}
+
+// Claim is a notification leased to one worker. Attempts is already counted
+// up. Token fences: once the lease has run out and another worker has claimed
+// the row, writes with the old token fail with ErrLeaseLost.
+type Claim struct {
+	Notification Notification
+	Token        int64
+	LeaseUntil   time.Time
+}
+
+// Outcome is what became of a claim.
+type Outcome struct {
+	// Status is StatusCreated to try again at NextAttempt, StatusSending when a
+	// provider took it, or a final state. A notification that a receipt has
+	// already moved further stays where it is, without an error.
+	Status            Status
+	Reason            string
+	ProviderReference string
+	At                time.Time // becomes SentAt or CompletedAt, or both
+	NextAttempt       time.Time // with StatusCreated
+	// Unattempted takes back the attempt that the claim counted: the worker
+	// was stopped before it began to send.
+	Unattempted bool
+}
+
+// Receipt is a provider's report about a notification that it has taken. The
+// notification is found by Sender and ProviderReference, or by Sender and its
+// UUID text when the provider reports our own reference.
+type Receipt struct {
+	Sender    string
+	Reference string
+	Status    Status // StatusSending or final
+	Reason    string
+	At        time.Time
+}
+
+// Stats describes the queue.
+type Stats struct {
+	Queued       int64     // StatusCreated, leased or not
+	Oldest       time.Time // creation of the oldest queued one; zero when none
+	Outstanding  int64     // StatusSending
+	DeadLettered int64     // StatusTechnicalFailure, until swept
+}
+
+// Swept says how much a sweep removed or moved.
+type Swept struct {
+	Notifications int64
+	Keys          int64 // idempotency and replay keys, and counters
+	TimedOut      int64 // StatusSending without a receipt: now StatusTemporaryFailure
+	More          bool  // the limit was reached: call again
+}
+
+// SweepRequest says what to remove: final notifications with ExpiresAt before
+// Now, and keys and counters likewise. Notifications sent before ReceiptsSince
+// that still await a receipt become StatusTemporaryFailure.
+type SweepRequest struct {
+	Now           time.Time
+	ReceiptsSince time.Time // zero: never time out
+	Limit         int       // at most so many rows of each kind, so that writers don't wait
+}

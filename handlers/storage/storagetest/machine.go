@@ -1,0 +1,198 @@
+package storagetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/signpost-gateway/signpost/handlers/storage"
+)
+
+// model is what the contract says about one notification, written without
+// regard to how back ends do it.
+type model struct {
+	n       storage.Notification
+	due     time.Time // of the next claim
+	holder  int       // index of the claim whose outcome counts, -1 for none
+	claims  []storage.Claim
+	deleted bool
+}
+
+// machine drives a back end and the model through the same steps.
+type machine struct {
+	s    *suite
+	now  time.Time
+	rows []*model
+}
+
+// testMachine is the property that no order of claims, outcomes, receipts,
+// sweeps and time leads a notification where the contract doesn't.
+func testMachine(t *testing.T, s *suite) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &machine{s: &suite{Backend: s.open(t)}, now: at(0)}
+		rt.Repeat(map[string]func(*rapid.T){
+			"create":   m.create,
+			"wait":     m.wait,
+			"claim":    m.claim,
+			"complete": m.complete,
+			"receipt":  m.receipt,
+			"sweep":    m.sweep,
+			"":         m.check,
+		})
+		require.NoError(rt, m.s.Close())
+	})
+}
+
+func (m *machine) create(rt *rapid.T) {
+	c := sample(serviceA, m.now)
+	c.Notification.ExpiresAt = m.now.Add(time.Hour)
+	n := m.s.create(rt, c)
+	m.rows = append(m.rows, &model{n: n, due: m.now, holder: -1})
+}
+
+func (m *machine) wait(rt *rapid.T) {
+	m.now = m.now.Add(rapid.SampledFrom([]time.Duration{time.Second, 30 * time.Second, time.Minute, time.Hour}).Draw(rt, "time"))
+}
+
+func (m *machine) claim(rt *rapid.T) {
+	limit := rapid.IntRange(1, 3).Draw(rt, "limit")
+	got, err := m.s.Claim(context.Background(), storage.ClaimRequest{Channel: storage.SMS, Limit: limit, Now: m.now, Lease: time.Minute})
+	require.NoError(rt, err)
+	due := 0
+	for _, r := range m.rows {
+		if r.n.Status == storage.StatusCreated && !r.due.After(m.now) {
+			due++
+		}
+	}
+	require.Len(rt, got, min(due, limit))
+	for _, c := range got {
+		r := m.row(c.Notification.ID)
+		require.Equal(rt, storage.StatusCreated, r.n.Status)
+		require.False(rt, r.due.After(m.now), "leased or not due")
+		r.n.Attempts++
+		r.n.UpdatedAt = m.now
+		require.Equal(rt, r.n, c.Notification)
+		for _, old := range r.claims {
+			require.Greater(rt, c.Token, old.Token)
+		}
+		r.claims = append(r.claims, c)
+		r.holder = len(r.claims) - 1
+		r.due = m.now.Add(time.Minute)
+	}
+}
+
+func (m *machine) row(id int64) *model {
+	for _, r := range m.rows {
+		if r.n.ID == id {
+			return r
+		}
+	}
+	return nil
+}
+
+func (m *machine) complete(rt *rapid.T) {
+	var held []*model
+	for _, r := range m.rows {
+		if len(r.claims) > 0 {
+			held = append(held, r)
+		}
+	}
+	if len(held) == 0 {
+		rt.Skip("nothing was claimed")
+	}
+	r := rapid.SampledFrom(held).Draw(rt, "row")
+	i := rapid.IntRange(0, len(r.claims)-1).Draw(rt, "claim")
+	o := storage.Outcome{
+		Status: rapid.SampledFrom(someStatuses).Draw(rt, "status"), Reason: "outcome", At: m.now, NextAttempt: m.now.Add(30 * time.Second),
+	}
+	err := m.s.Complete(context.Background(), r.claims[i], o)
+	if i != r.holder || r.deleted {
+		require.ErrorIs(rt, err, storage.ErrLeaseLost)
+		return
+	}
+	require.NoError(rt, err)
+	r.holder = -1
+	r.n.UpdatedAt = m.now
+	switch {
+	case r.n.Status == storage.StatusCreated && o.Status == storage.StatusCreated:
+		r.n.Reason, r.due = o.Reason, o.NextAttempt
+	case r.n.Status == storage.StatusCreated,
+		r.n.Status == storage.StatusSending && o.Status.Final() && o.Status != storage.StatusTechnicalFailure:
+		if (o.Status == storage.StatusSending || o.Status == storage.StatusDelivered) && r.n.SentAt.IsZero() {
+			r.n.SentAt = m.now
+		}
+		r.n.Status, r.n.Reason = o.Status, o.Reason
+		if o.Status.Final() {
+			r.n.CompletedAt = m.now
+		}
+	}
+}
+
+func (m *machine) receipt(rt *rapid.T) {
+	if len(m.rows) == 0 {
+		rt.Skip("nothing was created")
+	}
+	r := rapid.SampledFrom(m.rows).Draw(rt, "row")
+	status := rapid.SampledFrom(someStatuses[1:]).Draw(rt, "status")
+	got, changed, err := m.s.Receipt(context.Background(), storage.Receipt{
+		Sender: sender, Reference: r.n.UUID.String(), Status: status, Reason: "receipt", At: m.now,
+	})
+	if r.deleted {
+		require.ErrorIs(rt, err, storage.ErrNotFound)
+		return
+	}
+	require.NoError(rt, err)
+	forward := r.n.Status == storage.StatusCreated || r.n.Status == storage.StatusSending && status.Final()
+	require.Equal(rt, forward, changed)
+	if forward {
+		r.n.Status, r.n.Reason, r.n.UpdatedAt = status, "receipt", m.now
+		if r.n.SentAt.IsZero() {
+			r.n.SentAt = m.now
+		}
+		if status.Final() {
+			r.n.CompletedAt = m.now
+		}
+	}
+	require.Equal(rt, r.n, got)
+}
+
+func (m *machine) sweep(rt *rapid.T) {
+	since := m.now.Add(-time.Hour)
+	got, err := m.s.Sweep(context.Background(), storage.SweepRequest{Now: m.now, ReceiptsSince: since})
+	require.NoError(rt, err)
+	var want storage.Swept
+	for _, r := range m.rows {
+		switch {
+		case r.deleted:
+		case r.n.Status.Final() && r.n.ExpiresAt.Before(m.now):
+			r.deleted = true
+			want.Notifications++
+		case r.n.Status == storage.StatusSending && r.n.SentAt.Before(since):
+			r.n.Status, r.n.CompletedAt, r.n.UpdatedAt = storage.StatusTemporaryFailure, m.now, m.now
+			r.n.Reason = m.s.get(rt, r.n).Reason
+			want.TimedOut++
+		}
+	}
+	require.Equal(rt, want, got)
+}
+
+func (m *machine) check(rt *rapid.T) {
+	totals := map[storage.Status]int64{}
+	for _, r := range m.rows {
+		got, err := m.s.NotificationByID(context.Background(), serviceA, r.n.ID)
+		if r.deleted {
+			require.ErrorIs(rt, err, storage.ErrNotFound)
+			continue
+		}
+		require.NoError(rt, err)
+		require.Equal(rt, r.n, got)
+		totals[r.n.Status]++
+	}
+	for _, status := range someStatuses {
+		assert.Equal(rt, totals[status], m.s.total(rt, serviceA, status), status)
+	}
+}
