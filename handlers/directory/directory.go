@@ -1,0 +1,190 @@
+// Package directory answers which services there are, with which keys and
+// templates: those of the configuration and those kept in storage, as one. It
+// also manages the stored ones (manage.go).
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/signpost-gateway/signpost/handlers/notifyauth"
+	"github.com/signpost-gateway/signpost/handlers/storage"
+)
+
+// Store is what a directory needs of a storage back end.
+type Store interface {
+	SecretsKey(ctx context.Context) ([]byte, error)
+	PutService(ctx context.Context, s storage.Service) error
+	Service(ctx context.Context, id string) (storage.Service, error)
+	Services(ctx context.Context) ([]storage.Service, error)
+	AddKey(ctx context.Context, k storage.APIKey) error
+	Keys(ctx context.Context, serviceID string) ([]storage.APIKey, error)
+	RevokeKey(ctx context.Context, serviceID, name string, at time.Time) error
+	PutTemplate(ctx context.Context, t storage.Template) (storage.Template, error)
+	Template(ctx context.Context, serviceID, id string, version int) (storage.Template, error)
+	Templates(ctx context.Context, serviceID string) ([]storage.Template, error)
+}
+
+// Configured is a service of the configuration. It is served without storage.
+type Configured struct {
+	Service   *notifyauth.Service
+	Templates []storage.Template
+}
+
+// CacheFor is how long an answer from storage is used again, and so how late a
+// revocation on another node may be seen. Changes made through the directory
+// itself are seen at once.
+const CacheFor = 4 * time.Second
+
+// maxCached bounds each cache; the ids that are looked up come from
+// unauthenticated tokens.
+const maxCached = 10_000
+
+// Config describes a Directory.
+type Config struct {
+	Configured []Configured
+	// Store may be nil: then only the configuration's services exist.
+	Store Store
+	// SecretsKey opens and seals stored secrets (storage.SecretsKeySize
+	// bytes). The default is the store's own.
+	SecretsKey []byte
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
+}
+
+// Directory is safe for concurrent use.
+type Directory struct {
+	store      Store
+	secretsKey []byte
+	now        func() time.Time
+	services   map[string]*notifyauth.Service
+	templates  map[templateKey]storage.Template
+
+	storedServices  *cache[string, *notifyauth.Service]
+	storedTemplates *cache[templateKey, storage.Template]
+}
+
+type templateKey struct{ service, id string }
+
+// New checks the configuration's services: ids and template ids are unique.
+func New(c Config) (*Directory, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	d := &Directory{
+		store:      c.Store,
+		secretsKey: c.SecretsKey,
+		now:        c.Now,
+		services:   make(map[string]*notifyauth.Service, len(c.Configured)),
+		templates:  make(map[templateKey]storage.Template),
+	}
+	for _, s := range c.Configured {
+		id := s.Service.ID
+		if _, twice := d.services[id]; twice {
+			return nil, fmt.Errorf("service %s is configured twice", id)
+		}
+		d.services[id] = s.Service
+		for _, t := range s.Templates {
+			k := templateKey{id, t.ID}
+			if _, twice := d.templates[k]; twice {
+				return nil, fmt.Errorf("service %s: template %s is configured twice", id, t.ID)
+			}
+			t.ServiceID, t.Version = id, 1
+			d.templates[k] = t
+		}
+	}
+	d.storedServices = newCache(c.Now, d.loadService)
+	d.storedTemplates = newCache(c.Now, d.loadTemplate)
+	return d, nil
+}
+
+// Service implements notifyauth.Services: the service with its active and
+// revoked keys, notifyauth.ErrUnknownService, or a technical error.
+func (d *Directory) Service(ctx context.Context, id string) (*notifyauth.Service, error) {
+	if s, ok := d.services[id]; ok {
+		return s, nil
+	}
+	// Stored services have UUIDs made here; anything else can't be one, and
+	// need not reach the storage.
+	if d.store == nil || !isUUID(id) {
+		return nil, notifyauth.ErrUnknownService
+	}
+	s, err := d.storedServices.get(ctx, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, notifyauth.ErrUnknownService
+	}
+	return s, err
+}
+
+// Template returns the newest version of a service's template, or
+// storage.ErrNotFound. The configuration's templates come first.
+func (d *Directory) Template(ctx context.Context, serviceID, id string) (storage.Template, error) {
+	k := templateKey{serviceID, id}
+	if t, ok := d.templates[k]; ok {
+		return t, nil
+	}
+	if d.store == nil {
+		return storage.Template{}, storage.ErrNotFound
+	}
+	return d.storedTemplates.get(ctx, k)
+}
+
+func (d *Directory) loadService(ctx context.Context, id string) (*notifyauth.Service, error) {
+	s, err := d.store.Service(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := d.store.Keys(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := d.sealer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &notifyauth.Service{ID: s.ID, Name: s.Name}
+	for _, k := range keys {
+		secret, err := sealer.Open(k.Secret, sealContext(k))
+		if err != nil {
+			return nil, storage.Unavailable("reading key "+k.Name+" of service "+id, err)
+		}
+		key, err := notifyauth.NewKey(k.Name, string(secret), notifyauth.WithType(string(k.Type)), notifyauth.WithRevoked(!k.RevokedAt.IsZero()))
+		if err != nil {
+			return nil, storage.Unavailable("reading key "+k.Name+" of service "+id, err)
+		}
+		out.Keys = append(out.Keys, key)
+	}
+	return out, nil
+}
+
+func (d *Directory) loadTemplate(ctx context.Context, k templateKey) (storage.Template, error) {
+	return d.store.Template(ctx, k.service, k.id, 0)
+}
+
+func (d *Directory) sealer(ctx context.Context) (*storage.Sealer, error) {
+	key := d.secretsKey
+	if key == nil {
+		var err error
+		if key, err = d.store.SecretsKey(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return storage.NewSealer(key)
+}
+
+// sealContext binds a sealed secret to its row.
+func sealContext(k storage.APIKey) string { return "api-key/" + k.ServiceID + "/" + k.Name }
+
+// isUUID accepts the canonical lower-case text only: other spellings of a
+// service's id are other services.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	u, err := uuid.Parse(s)
+	return err == nil && u.String() == s
+}
