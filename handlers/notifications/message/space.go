@@ -1,0 +1,53 @@
+package message
+
+import (
+	"strings"
+	"unicode"
+)
+
+// Email makes the text of an email from a rendered template: lines end with
+// "\n", and there is no white space around the whole.
+func Email(text string) string {
+	return strings.TrimFunc(newlines(text), unicode.IsSpace)
+}
+
+// Subject makes the subject of an email from a rendered template: one line,
+// runs of white space as one space.
+func Subject(text string) string {
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// tidy writes runs of white space in a line as one space, none at the ends of
+// lines, none before a comma or full stop, at most one blank line in a row and
+// none around the whole.
+func tidy(text string) string {
+	var b strings.Builder
+	b.Grow(len(text))
+	breaks := 0
+	for line := range strings.SplitSeq(newlines(text), "\n") {
+		wrote := false
+		for word := range strings.FieldsSeq(line) {
+			switch {
+			case wrote:
+				if word[0] != ',' && word[0] != '.' {
+					b.WriteByte(' ')
+				}
+			case b.Len() > 0:
+				b.WriteString("\n\n"[:min(breaks, 2)])
+			}
+			b.WriteString(word)
+			wrote, breaks = true, 0
+		}
+		breaks++
+	}
+	return b.String()
+}
+
+var lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
+
+func newlines(text string) string {
+	if !strings.ContainsAny(text, "\r\v\f\u0085\u2028\u2029") {
+		return text
+	}
+	return lineBreaks.Replace(text)
+}
