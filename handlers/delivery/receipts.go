@@ -182,8 +182,10 @@ func (h *Receipts) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	status, known := h.words[word]
 	if !known {
-		return &receiptError{http.StatusUnprocessableEntity,
-			"Unknown status, known are: " + strings.Join(slices.Sorted(maps.Keys(h.words)), ", ")}
+		return &receiptError{
+			http.StatusUnprocessableEntity,
+			"Unknown status, known are: " + strings.Join(slices.Sorted(maps.Keys(h.words)), ", "),
+		}
 	}
 	receipt.Status = status
 	n, changed, err := h.cfg.Outbox.Receipt(r.Context(), receipt)

@@ -275,8 +275,10 @@ func TestStorageAway(t *testing.T) {
 		"directory":  {func(c *Config) { c.Directory = failingDirectory{down} }, func(s *server) *httptest.ResponseRecorder { return s.sms(plainSMS) }},
 		"read":       {func(c *Config) { c.Store = failing{Store: c.Store, read: down} }, func(s *server) *httptest.ResponseRecorder { return s.get("/notifications/1") }},
 		"list":       {func(c *Config) { c.Store = failing{Store: c.Store, read: down} }, func(s *server) *httptest.ResponseRecorder { return s.get("/notifications") }},
-		"any other error": {func(c *Config) { c.Directory = failingDirectory{errors.New("disk full")} },
-			func(s *server) *httptest.ResponseRecorder { return s.sms(plainSMS) }},
+		"any other error": {
+			func(c *Config) { c.Directory = failingDirectory{errors.New("disk full")} },
+			func(s *server) *httptest.ResponseRecorder { return s.sms(plainSMS) },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, c.with)

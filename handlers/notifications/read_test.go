@@ -125,7 +125,8 @@ func TestList(t *testing.T) {
 		"?status=created&page=2&template_type=sms&x=1": {50, 100, map[string]string{"prev": "/notifications?page=1&status=created&template_type=sms"}},
 		"?template_type=sms&status=error&status=created&status=error": {50, 102, map[string]string{
 			"next": "/notifications?page=2&status=error&status=created&template_type=sms",
-			"last": "/notifications?page=3&status=error&status=created&template_type=sms"}},
+			"last": "/notifications?page=3&status=error&status=created&template_type=sms",
+		}},
 		"?template_type=email":                                {1, 1, nil},
 		"?template_type=email&template_type=sms&status=error": {2, 2, nil},
 		"?status=sent":                                        {1, 1, nil},

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/signpost-gateway/signpost/handlers/notifyauth"
 	"github.com/signpost-gateway/signpost/handlers/storage"
@@ -146,12 +147,13 @@ func (l listing) links(total int64) signedLinks {
 
 // url names a page. The words have passed the check, so they need no escapes.
 func (l listing) url(page int64) string {
-	u := listPath + "?page=" + strconv.FormatInt(page, 10)
+	var u strings.Builder
+	u.WriteString(listPath + "?page=" + strconv.FormatInt(page, 10))
 	for _, word := range l.statuses {
-		u += "&status=" + word
+		u.WriteString("&status=" + word)
 	}
 	for _, word := range l.types {
-		u += "&template_type=" + word
+		u.WriteString("&template_type=" + word)
 	}
-	return u
+	return u.String()
 }

@@ -207,9 +207,9 @@ func (e *explainer) header() bool {
 		header.Set("Authorization", e.authorization())
 	}
 	token, code := bearer(header)
-	switch {
-	case code == "":
-	case code == CodeNoToken:
+	switch code {
+	case "":
+	case CodeNoToken:
 		e.fail(name, code, "there is none; send Authorization: Bearer followed by the token")
 		return false
 	default:
@@ -297,13 +297,13 @@ func (e *explainer) times() {
 	if e.h.timed {
 		e.report.ClockOffsetSeconds = &e.h.offset
 	}
-	switch {
-	case code == "":
+	switch code {
+	case "":
 		e.add(name, Passed, "issued %s; up to %d s either way is accepted", offsetText(e.h.offset), e.v.leeway)
-	case code == CodeIatOld, code == CodeIatFuture:
+	case CodeIatOld, CodeIatFuture:
 		e.fail(name, code, "issued %s, but only %d s either way are accepted: one of the two clocks is wrong, or the token was kept too long (make one for each request)", offsetText(e.h.offset), e.v.leeway)
 	default:
-		e.fail(name, code, "%s", map[Code]string{
+		e.fail(name, code, "%s", map[Code]string{ //nolint:gosec // texts, no credentials
 			CodeIatMissing: "the claim iat is missing; it holds the seconds since 1970",
 			CodeIatType:    "the claim iat is not a number of seconds since 1970 (text is not accepted)",
 			CodeTimeForm:   "exp or nbf is not a number of seconds since 1970, or exp is not later than iat",

@@ -31,7 +31,7 @@ func (v *Verifier) WriteError(w http.ResponseWriter, r *http.Request, err error)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(e.Status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // the client may have gone
+		_, _ = w.Write(body) //nolint:gosec // JSON of constant texts; the client may have gone
 	}
 }
 
@@ -40,8 +40,7 @@ func (v *Verifier) WriteError(w http.ResponseWriter, r *http.Request, err error)
 const lingerForBody = 500 * time.Millisecond
 
 func asError(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return newError(CodeUnavailable, err)

@@ -10,7 +10,10 @@ import (
 // Backend is the whole contract, which storagetest checks. The APIs declare
 // the small parts of it that they need. All methods may be called
 // concurrently; all but Open and Close return ErrUnavailable while the back
-// end isn't open. A write has happened, durably, when its method returns nil.
+// end isn't open, and ErrInvalid for arguments that can't be meant. A write has
+// happened, durably, when its method returns nil; when its context ends first,
+// the error wraps ErrUnavailable and the context's, and the write may still
+// happen if it was already on its way to the disk.
 type Backend interface {
 	// Open opens and migrates; it is called once. Close waits for running
 	// calls and releases everything.
@@ -44,6 +47,7 @@ type Backend interface {
 	// the first's notification, after that one is durable.
 	Create(ctx context.Context, c Creation) (Created, error)
 	// Idempotent returns the notification stored under a key, or ErrNotFound.
+	// A key that has expired is found until it is swept.
 	Idempotent(ctx context.Context, serviceID string, key []byte) (Notification, error)
 	NotificationByID(ctx context.Context, serviceID string, id int64) (Notification, error)
 	NotificationByUUID(ctx context.Context, serviceID string, id uuid.UUID) (Notification, error)
@@ -63,10 +67,13 @@ type Backend interface {
 	Claim(ctx context.Context, r ClaimRequest) ([]Claim, error)
 	// Renew extends a lease that is still held.
 	Renew(ctx context.Context, c Claim, until time.Time) error
-	// Complete records what became of a claim and ends its lease.
+	// Complete records what became of a claim and ends its lease. Once a
+	// receipt has moved the notification, a provider has taken it: then neither
+	// another attempt nor StatusTechnicalFailure is recorded.
 	Complete(ctx context.Context, c Claim, o Outcome) error
 	// Receipt applies a provider's report, forward only. changed is false for
 	// a duplicate or a late one; an unknown reference is ErrNotFound.
+	// When a provider has used a reference twice, the newest is meant.
 	Receipt(ctx context.Context, r Receipt) (n Notification, changed bool, err error)
 	// Wake receives after a creation (coalesced), so that a dispatcher needs no
 	// short poll. The channel is the same at every call.
@@ -75,5 +82,6 @@ type Backend interface {
 	// due (the end of its lease when leased); zero when none is queued.
 	NextDue(ctx context.Context, channel Channel) (time.Time, error)
 	Stats(ctx context.Context) (Stats, error)
+	// Sweep removes what has expired, a bounded number of rows at a time.
 	Sweep(ctx context.Context, r SweepRequest) (Swept, error)
 }

@@ -39,8 +39,8 @@ const sealVersion = 1
 func (s *Sealer) Seal(plain []byte, context string) []byte {
 	out := make([]byte, 1+s.aead.NonceSize(), 1+s.aead.NonceSize()+len(plain)+s.aead.Overhead())
 	out[0] = sealVersion
-	_, _ = rand.Read(out[1:]) // never fails (Go 1.24)
-	return s.aead.Seal(out, out[1:], plain, []byte(context))
+	_, _ = rand.Read(out[1:])                                // never fails (Go 1.24)
+	return s.aead.Seal(out, out[1:], plain, []byte(context)) //nolint:gosec // the nonce was just drawn
 }
 
 // Open reverses Seal. It fails when the key, the context or a byte differs.

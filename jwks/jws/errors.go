@@ -38,8 +38,7 @@ func (e *Error) Error() string { return "jws: " + e.text }
 // CodeOf returns the code of an error of this package, and CodeUnexpected for
 // any other.
 func CodeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return CodeUnexpected

@@ -295,7 +295,7 @@ func (s *scanner) unique(name Text, start, own int) bool {
 // value reads any value.
 func (s *scanner) value() (Value, bool) {
 	v := Value{Offset: s.pos}
-	ok := true
+	var ok bool
 	switch c := s.peek(); c {
 	case '{':
 		v.Kind = KindObject

@@ -16,12 +16,12 @@ type PhoneError uint8
 // The reasons. The first four are those of March 2016; the last two can only
 // occur where numbers of other countries are allowed.
 const (
-	LettersOrSymbols PhoneError = iota + 1
-	NotHomeNumber
-	TooManyDigits
-	NotEnoughDigits
-	UnknownCountry
-	NotValid
+	ErrLettersOrSymbols PhoneError = iota + 1
+	ErrNotHomeNumber
+	ErrTooManyDigits
+	ErrNotEnoughDigits
+	ErrUnknownCountry
+	ErrNotValid
 )
 
 // Error returns Notify's words.
@@ -29,18 +29,18 @@ func (e PhoneError) Error() string { return "Invalid phone number: " + e.reason(
 
 func (e PhoneError) reason() string {
 	switch e {
-	case LettersOrSymbols:
+	case ErrLettersOrSymbols:
 		return "Must not contain letters or symbols"
-	case NotHomeNumber:
+	case ErrNotHomeNumber:
 		// Notify's text, whatever the home region: clients compare it.
 		return "Not a UK mobile number"
-	case TooManyDigits:
+	case ErrTooManyDigits:
 		return "Too many digits"
-	case NotEnoughDigits:
+	case ErrNotEnoughDigits:
 		return "Not enough digits"
-	case UnknownCountry:
+	case ErrUnknownCountry:
 		return "Not a valid country prefix"
-	case NotValid:
+	case ErrNotValid:
 		return "Not a valid phone number"
 	}
 	return "unknown"
@@ -92,9 +92,9 @@ func (p *Phones) Normalise(text string) (string, error) {
 	case err != nil:
 		return "", err
 	case digits == 0:
-		return "", NotEnoughDigits
+		return "", ErrNotEnoughDigits
 	case digits > maxPhoneDigits:
-		return "", TooManyDigits
+		return "", ErrTooManyDigits
 	}
 	if national, ok := p.plainUK(compact); ok {
 		return "+44" + national, nil
@@ -139,16 +139,16 @@ func strip(text string) (compact string, digits int, err error) {
 	if len(text) > maxPhoneBytes {
 		for _, r := range text {
 			if !allowed(r) {
-				return "", 0, LettersOrSymbols
+				return "", 0, ErrLettersOrSymbols
 			}
 		}
-		return "", 0, TooManyDigits
+		return "", 0, ErrTooManyDigits
 	}
 	var b strings.Builder
 	for _, r := range text {
 		switch {
 		case !allowed(r), r == '+' && b.Len() > 0:
-			return "", 0, LettersOrSymbols
+			return "", 0, ErrLettersOrSymbols
 		case r >= '0' && r <= '9':
 			digits++
 			b.WriteRune(r)
@@ -184,30 +184,30 @@ func (p *Phones) parseError(err error) error {
 	switch {
 	case errors.Is(err, phonenumbers.ErrInvalidCountryCode):
 		if p.international {
-			return UnknownCountry
+			return ErrUnknownCountry
 		}
-		return NotHomeNumber
+		return ErrNotHomeNumber
 	case errors.Is(err, phonenumbers.ErrNumTooLong):
-		return TooManyDigits
+		return ErrTooManyDigits
 	}
-	return NotEnoughDigits
+	return ErrNotEnoughDigits
 }
 
 func (p *Phones) checkHome(n *phonenumbers.PhoneNumber) error {
 	national := phonenumbers.GetNationalSignificantNumber(n)
 	if phonenumbers.IsValidNumber(n) {
 		if costly(n) {
-			return NotHomeNumber
+			return ErrNotHomeNumber
 		}
 		return nil
 	}
 	switch {
 	case len(national) < p.digits:
-		return NotEnoughDigits
+		return ErrNotEnoughDigits
 	case len(national) > p.digits:
-		return TooManyDigits
+		return ErrTooManyDigits
 	case !phonenumbers.IsPossibleNumber(n), p.region == "GB" && !plausibleUK(national):
-		return NotHomeNumber
+		return ErrNotHomeNumber
 	}
 	return nil
 }
@@ -243,19 +243,19 @@ func (p *Phones) plainUK(compact string) (national string, ok bool) {
 
 func (p *Phones) checkForeign(n *phonenumbers.PhoneNumber) error {
 	if !p.international {
-		return NotHomeNumber
+		return ErrNotHomeNumber
 	}
 	switch phonenumbers.IsPossibleNumberWithReason(n) {
 	case phonenumbers.TOO_SHORT, phonenumbers.IS_POSSIBLE_LOCAL_ONLY:
-		return NotEnoughDigits
+		return ErrNotEnoughDigits
 	case phonenumbers.TOO_LONG:
-		return TooManyDigits
+		return ErrTooManyDigits
 	case phonenumbers.INVALID_COUNTRY_CODE:
-		return UnknownCountry
+		return ErrUnknownCountry
 	case phonenumbers.IS_POSSIBLE, phonenumbers.INVALID_LENGTH:
 	}
 	if !phonenumbers.IsValidNumber(n) || costly(n) {
-		return NotValid
+		return ErrNotValid
 	}
 	return nil
 }

@@ -119,19 +119,19 @@ func TestInternational(t *testing.T) {
 		assert.Equal(t, want, got)
 	}
 	for text, want := range map[string]PhoneError{
-		"+999123456789":   UnknownCountry,
-		"+1900":           NotEnoughDigits,
-		"+3361234567":     NotEnoughDigits,
-		"+33612345678901": TooManyDigits,
-		"+19005550123":    NotValid, // premium rate
-		"+12005550123":    NotValid,
-		"09012345678":     NotHomeNumber,
+		"+999123456789":   ErrUnknownCountry,
+		"+1900":           ErrNotEnoughDigits,
+		"+3361234567":     ErrNotEnoughDigits,
+		"+33612345678901": ErrTooManyDigits,
+		"+19005550123":    ErrNotValid, // premium rate
+		"+12005550123":    ErrNotValid,
+		"09012345678":     ErrNotHomeNumber,
 	} {
 		_, err := p.Normalise(text)
 		assert.Equal(t, want, err, text)
 	}
-	assert.EqualError(t, UnknownCountry, "Invalid phone number: Not a valid country prefix")
-	assert.EqualError(t, NotValid, "Invalid phone number: Not a valid phone number")
+	assert.EqualError(t, ErrUnknownCountry, "Invalid phone number: Not a valid country prefix")
+	assert.EqualError(t, ErrNotValid, "Invalid phone number: Not a valid phone number")
 }
 
 func TestOtherRegion(t *testing.T) {
@@ -140,7 +140,7 @@ func TestOtherRegion(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "+33612345678", got)
 	_, err = p.Normalise("+447723456789")
-	assert.Equal(t, NotHomeNumber, err)
+	assert.Equal(t, ErrNotHomeNumber, err)
 
 	for _, region := range []string{"", "XX", "GBR", "44"} {
 		_, err := NewPhones(region, false)

@@ -15,7 +15,7 @@ import (
 
 func testPages(t *testing.T, s *suite) {
 	ctx := t.Context()
-	var all []storage.Notification // newest first
+	all := make([]storage.Notification, 0, 11) // newest first
 	for i := range 11 {
 		c := sample(serviceA, at(time.Duration(i)*time.Second))
 		c.Notification.Reference = []string{"odd", "even"}[i%2]
@@ -63,7 +63,9 @@ func testPages(t *testing.T, s *suite) {
 		{"unknown status", storage.Query{Statuses: []storage.Status{"odd"}}, 0, func(storage.Notification) bool { return false }},
 		{"reference", storage.Query{Reference: "even"}, -1, func(n storage.Notification) bool { return n.Reference == "even" }},
 		{
-			"reference and channel", storage.Query{Reference: "even", Channels: []storage.Channel{storage.SMS}, Before: all[0].ID}, -1,
+			"reference and channel",
+			storage.Query{Reference: "even", Channels: []storage.Channel{storage.SMS}, Before: all[0].ID},
+			-1,
 			func(n storage.Notification) bool {
 				return n.Reference == "even" && n.Channel == storage.SMS && n.ID < all[0].ID
 			},
@@ -92,7 +94,7 @@ var someStatuses = []storage.Status{
 // testPagesMatchModel compares pages under all filters with a plain selection
 // from everything that was stored.
 func testPagesMatchModel(t *testing.T, s *suite) {
-	var all []storage.Notification
+	all := make([]storage.Notification, 0, 60)
 	for i := range 60 {
 		c := sample(serviceA, at(0))
 		if i%4 == 0 {

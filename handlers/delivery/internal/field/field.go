@@ -4,6 +4,7 @@ package field
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,10 +18,8 @@ func Parse(s string) (Path, error) {
 		return nil, nil
 	}
 	path := strings.Split(s, ".")
-	for _, name := range path {
-		if name == "" {
-			return nil, fmt.Errorf("the path %q is not names joined by dots, such as message.id", s)
-		}
+	if slices.Contains(path, "") {
+		return nil, fmt.Errorf("the path %q is not names joined by dots, such as message.id", s)
 	}
 	return path, nil
 }
