@@ -1,0 +1,137 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const goldenSeparator = "----------\n"
+
+// TestAdapt compares Caddyfiles with the JSON that they become, as Caddy's own
+// tests do; a golden file holds both.
+func TestAdapt(t *testing.T) {
+	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) {
+			content, err := os.ReadFile(file)
+			require.NoError(t, err)
+			caddyfile, want, ok := strings.Cut(string(content), goldenSeparator)
+			require.True(t, ok || *update, "no separator")
+			cfg, err := adaptCaddyfile(t, caddyfile)
+			require.NoError(t, err)
+			var got bytes.Buffer
+			require.NoError(t, json.Indent(&got, cfg, "", "\t"))
+			got.WriteByte('\n')
+			if *update {
+				require.NoError(t, os.WriteFile(file, []byte(caddyfile+goldenSeparator+got.String()), 0o644))
+				return
+			}
+			require.Equal(t, want, got.String())
+		})
+	}
+}
+
+// TestAdaptErrors: every unknown word and wrong argument is an error that
+// names file and line.
+func TestAdaptErrors(t *testing.T) {
+	service := "signpost {\n service a {\n"
+	for _, c := range []struct{ name, caddyfile, want string }{
+		{"signpost argument", "{\n signpost x\n}", "wrong argument count"},
+		{"signpost twice", "{\n signpost {\n }\n signpost {\n }\n}", "given twice"},
+		{"signpost option", "{\n signpost {\n  servce x\n }\n}", `signpost has no option "servce"; it has: storage, service, delivery, dispatch`},
+		{"storage module", "{\n signpost {\n  storage redis\n }\n}", "signpost.storage.redis"},
+		{"storage twice", "{\n signpost {\n  storage memory\n  storage memory\n }\n}", "storage is given twice"},
+		{"sqlite option", "{\n signpost {\n  storage sqlite x.db {\n   wal off\n  }\n }\n}", `storage sqlite has no option "wal"`},
+		{"sqlite arguments", "{\n signpost {\n  storage sqlite a b\n }\n}", "wrong argument count"},
+		{"memory option", "{\n signpost {\n  storage memory {\n   x\n  }\n }\n}", "storage memory has no options"},
+		{"service without id", "{\n signpost {\n  service {\n  }\n }\n}", "wrong argument count"},
+		{"service option", "{\n " + service + "  kee x y\n }\n }\n}", `service has no option "kee"; it has: name, key, template`},
+		{"key arguments", "{\n " + service + "  key x\n }\n }\n}", "write: key <name> <secret> [normal|team|test]"},
+		{"key type", "{\n " + service + "  key x y admin\n }\n }\n}", `key type "admin"`},
+		{"template type", "{\n " + service + "  template 1 fax x\n }\n }\n}", `template type "fax"`},
+		{"template without body", "{\n " + service + "  template 1 sms\n }\n }\n}", "template 1 has no body"},
+		{"template option", "{\n " + service + "  template 1 sms {\n bdy x\n }\n }\n }\n}", `template has no option "bdy"`},
+		{"delivery channel", "{\n signpost {\n  delivery fax log\n }\n}", `delivery "fax"`},
+		{"delivery module", "{\n signpost {\n  delivery sms pigeon\n }\n}", "signpost.delivery.pigeon"},
+		{"log option", "{\n signpost {\n  delivery sms log {\n   x\n  }\n }\n}", "delivery log has no options"},
+		{"webhook without url", "{\n signpost {\n  delivery sms webhook\n }\n}", "delivery webhook needs a url"},
+		{"webhook option", "{\n signpost {\n  delivery sms webhook {\n   ulr x\n  }\n }\n}", `delivery webhook has no option "ulr"`},
+		{"webhook method", "{\n signpost {\n  delivery sms webhook {\n   method GET\n  }\n }\n}", "it must be one of: POST, PUT, PATCH"},
+		{"receipts without secret", "{\n signpost {\n  delivery sms webhook {\n   url https://x\n   receipts {\n   }\n  }\n }\n}", "receipts need a secret"},
+		{"dispatch option", "{\n signpost {\n  dispatch {\n   workers 3\n  }\n }\n}", `dispatch has no option "workers"`},
+		{"dispatch count", "{\n signpost {\n  dispatch {\n   concurrency 0\n  }\n }\n}", "between 1 and 10000"},
+		{"notify_auth argument", ":80 {\n notify_auth x y\n}", "wrong argument count"},
+		{"notify_auth option", ":80 {\n notify_auth {\n  audience x\n }\n}", `notify_auth has no option "audience"`},
+		{"notify_auth dialect", ":80 {\n notify_auth {\n  dialect v3\n }\n}", "it must be one of: signed, v2"},
+		{"notify_auth leeway", ":80 {\n notify_auth {\n  leeway soon\n }\n}", `leeway "soon"`},
+		{"notify_auth size", ":80 {\n notify_auth {\n  max_body big\n }\n}", `max_body "big": it must be a size`},
+		{"notify_auth query", ":80 {\n notify_auth {\n  query drop\n }\n}", "refuse, signed, unsigned"},
+		{"notify_auth replay", ":80 {\n notify_auth {\n  replay on\n }\n}", "off, reject"},
+		{"notify_auth errors", ":80 {\n notify_auth {\n  errors mine\n }\n}", "own, handle"},
+		{"notify_auth services", ":80 {\n notify_auth {\n  services\n }\n}", "wrong argument count"},
+		{"notify_api option", ":80 {\n notify_api {\n  query signed\n }\n}", `notify_api has no option "query"`},
+		{"notify_api idempotent", ":80 {\n notify_api {\n  idempotent yes\n }\n}", "on, off"},
+		{"notify_api limit", ":80 {\n notify_api {\n  rate_limit -1\n }\n}", "a whole number"},
+		{"health option", ":80 {\n signpost_health {\n  x\n }\n}", "signpost_health has no options"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := adaptCaddyfile(t, c.caddyfile)
+			require.Error(t, err)
+			require.Contains(t, err.Error(), c.want)
+			require.Regexp(t, `Caddyfile:\d+`, err.Error())
+		})
+	}
+}
+
+// TestLoadErrors: a configuration that could not work does not load, and says
+// why.
+func TestLoadErrors(t *testing.T) {
+	t.Setenv("SIGNPOST_TEST_EMPTY", "")
+	key := "key live " + secretOne + "\n"
+	for _, c := range []struct{ name, signpost, site, want string }{
+		{"short secret", "service a {\n key live tooshort\n}", "", `key "live" of service a has 8 characters, it needs at least 32`},
+		{"missing variable", "service a {\n key live {env.SIGNPOST_TEST_NONE}\n}", "", "SIGNPOST_TEST_NONE"},
+		{"empty variable", "service a {\n key live {env.SIGNPOST_TEST_EMPTY}\n}", "", "SIGNPOST_TEST_EMPTY"},
+		{"missing file", "service a {\n key live {file./nonexistent/secret}\n}", "", "/nonexistent/secret"},
+		{"one secret for two", "service a {\n " + key + "}\nservice b {\n " + key + "}", "", "has the secret of service a"},
+		{"service twice", "service a {\n " + key + "}\nservice a {\n " + key + "}", "", "service a is configured twice"},
+		{"no key", "service a {\n}", "", "service a has no key"},
+		{"key twice", "service a {\n " + key + key + "}", "", "key names must be unique"},
+		{"bad id", "service a/b {\n " + key + "}", "", "without blanks and slashes"},
+		{"template twice", "service a {\n " + key + "template 1 sms x\ntemplate 1 sms y\n}", "", "template 1 is configured twice"},
+		{"email without subject", "service a {\n " + key + "template 1 email x\n}", "", "an email needs a subject"},
+		{"secrets key", "storage sqlite x.db {\n secrets_key abc\n}", "", "secrets_key must be 32 bytes as base64"},
+		{"channel twice", "delivery sms log\ndelivery sms log", "", "configured twice"},
+		{"webhook by http", "delivery sms webhook {\n url http://sms.example.org/\n}", "", "https"},
+		{"no service", "", "notify_auth", "no service is known"},
+		{"two services", "service a {\n " + key + "}\nservice b {\n key k 00000000-0000-4000-8000-000000000000\n}", "notify_auth", "say with `services` which of them may pass"},
+		{"half a second", "service a {\n " + key + "}", "notify_auth {\n leeway 500ms\n}", "whole seconds"},
+		{"base path", "service a {\n " + key + "}", "notify_auth {\n base_path api\n}", "base path"},
+		{"identity", "service a {\n " + key + "}", "notify_auth {\n identity_header Connection\n}", "Connection"},
+		{"budget", "service a {\n " + key + "}", "notify_auth {\n max_body 2MiB\n max_buffered 1MiB\n}", "less than one body"},
+		{"replay in v2", "service a {\n " + key + "}", "notify_auth {\n dialect v2\n replay reject\n}", "signed dialect"},
+		{"region", "", "notify_api {\n region XX\n}", "XX"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			site := ""
+			if c.site != "" {
+				site = "http://127.0.0.1:" + "1" + " {\n" + c.site + "\n}\n"
+			}
+			err := tryLoad(t, globals(c.signpost)+site)
+			require.Error(t, err)
+			require.Contains(t, err.Error(), c.want)
+			require.NotContains(t, err.Error(), secretOne)
+		})
+	}
+}

@@ -1,0 +1,71 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+)
+
+// command returns `caddy signpost` with everything below it. Each subcommand
+// is in a file of its own.
+func command() caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "signpost",
+		Short: "Sends notifications, manages services and keys, explains tokens",
+		Long: `
+Commands of Signpost, which signs and verifies requests.
+
+'notify' and 'key' need no configuration: they work against any server that
+speaks the protocol. 'service', 'template' and 'storage' talk to the admin API
+of a running Caddy (--address, or --config to read the address from).`,
+		CobraFunc: func(cmd *cobra.Command) {
+			// Without these, cobra prints the help for an unknown subcommand
+			// and reports success.
+			cmd.Args, cmd.RunE = cobra.NoArgs, showHelp
+			cmd.AddCommand(
+				notifyCommand(),
+				keyCommand(),
+				serviceCommand(),
+				templateCommand(),
+				storageCommand(),
+			)
+		},
+	}
+}
+
+// group is a command that only holds others.
+func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: showHelp}
+	cmd.AddCommand(subs...)
+	return cmd
+}
+
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// jsonFlag adds --json to a command that prints for people by default.
+func jsonFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("json", false, "Print JSON for programs")
+}
+
+// printJSON writes one indented JSON document.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// printTable aligns rows of cells that are separated by tabs.
+func printTable(w io.Writer, header string, rows []string) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, header)
+	for _, r := range rows {
+		fmt.Fprintln(t, r)
+	}
+	return t.Flush()
+}

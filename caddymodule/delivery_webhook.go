@@ -1,0 +1,340 @@
+package caddymodule
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/signpost-gateway/signpost/handlers/delivery"
+	"github.com/signpost-gateway/signpost/handlers/delivery/outgoing"
+	"github.com/signpost-gateway/signpost/handlers/delivery/webhook"
+	"github.com/signpost-gateway/signpost/handlers/storage"
+)
+
+// DeliveryWebhook calls an HTTP API for each notification. Calls that may
+// succeed later (a broken connection, a time-out, a status such as 429 or 503)
+// are retried with the same reference, so that the API can drop twins.
+type DeliveryWebhook struct {
+	// The name of the provider, which notifications carry as their sender. The
+	// default is `webhook`.
+	Name string `json:"name,omitempty"`
+
+	// The URL to call. It must be https, unless it names this machine or
+	// `allow_http` is set. A host name may not resolve to a private, loopback
+	// or link-local address unless `allow_private` has it; an address written
+	// literally may be any.
+	URL string `json:"url"`
+
+	// The method: `POST` (the default), `PUT` or `PATCH`.
+	Method string `json:"method,omitempty"`
+
+	// Headers to add. The values may be placeholders of secrets.
+	Headers map[string]Secret `json:"headers,omitempty"`
+
+	// The form of the body: `json` (the default) or `form`.
+	Format string `json:"format,omitempty"`
+
+	// The members of the body by name. The values may hold `{to}`,
+	// `{message}`, `{subject}`, `{reference}`, `{sender}`, `{service}` and
+	// `{channel}`. The default is to, message, reference and channel, and for
+	// emails subject.
+	Fields map[string]string `json:"fields,omitempty"`
+
+	// A JSON document whose strings may hold the same placeholders, instead of
+	// `fields`.
+	Body string `json:"body,omitempty"`
+
+	// The statuses that mean that the notification was taken. The default is
+	// 200, 201, 202 and 204.
+	Expect []int `json:"expect,omitempty"`
+
+	// How long a call may take. The default is 10s; it must be below 30s.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// Where the answer's JSON has the provider's own reference, such as
+	// `messages.0.id`. By default the provider is expected to report the
+	// reference that it was given.
+	ReferencePath string `json:"reference_path,omitempty"`
+
+	// Whether what the provider takes counts as delivered, for providers that
+	// report no deliveries.
+	DeliveredOnAccept bool `json:"delivered_on_accept,omitempty"`
+
+	// The header that carries the reference. The default is
+	// `Idempotency-Key`; `off` means none.
+	IdempotencyHeader string `json:"idempotency_header,omitempty"`
+
+	// Host names, addresses or CIDR ranges that may be called although they
+	// are not public.
+	AllowPrivate []string `json:"allow_private,omitempty"`
+
+	// Whether plain http may be used to other machines.
+	AllowHTTP bool `json:"allow_http,omitempty"`
+
+	// How the provider reports deliveries to `POST /receipts/<name>` of
+	// `notify_api`. Without it there is no such path.
+	Receipts *WebhookReceipts `json:"receipts,omitempty"`
+
+	logger *slog.Logger
+	hook   *webhook.Provider
+	secret string // of receipts
+}
+
+// WebhookReceipts says what a provider's reports look like.
+type WebhookReceipts struct {
+	// The secret that reports must carry, as bearer token or as the password
+	// of Basic authentication.
+	Secret Secret `json:"secret"`
+
+	// The field with the reference. The default is `reference`.
+	ReferenceField string `json:"reference_field,omitempty"`
+
+	// The field with the status. The default is `status`.
+	StatusField string `json:"status_field,omitempty"`
+
+	// The field with the reason of a failure. The default is `reason`.
+	ReasonField string `json:"reason_field,omitempty"`
+
+	// What the provider's status words mean, beside the usual ones: `sending`,
+	// `delivered`, `temporary-failure`, `permanent-failure` or
+	// `technical-failure`.
+	Statuses map[string]storage.Status `json:"statuses,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (DeliveryWebhook) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "signpost.delivery.webhook", New: func() caddy.Module { return new(DeliveryWebhook) }}
+}
+
+// Provision makes the provider; it calls nobody.
+func (w *DeliveryWebhook) Provision(ctx caddy.Context) error {
+	w.logger = ctx.Slogger()
+	if w.Name == "" {
+		w.Name = "webhook"
+	}
+	// The URL may be a placeholder as a whole, since some APIs have a secret
+	// in it.
+	url, err := caddy.NewReplacer().ReplaceOrErr(w.URL, true, true)
+	if err != nil {
+		return fmt.Errorf("url: %w", err)
+	}
+	headers := make(map[string]string, len(w.Headers))
+	for name, value := range w.Headers {
+		if headers[name], err = value.expandQuietly("header " + name); err != nil {
+			return err
+		}
+	}
+	if w.Receipts != nil {
+		if w.secret, err = w.Receipts.Secret.expand("the secret of receipts", ctx.Logger()); err != nil {
+			return err
+		}
+	}
+	w.hook, err = webhook.New(webhook.Config{
+		URL: url, Method: w.Method, Headers: headers,
+		Format: webhook.Format(w.Format), Fields: w.Fields, Body: w.Body,
+		Expect: w.Expect, Timeout: time.Duration(w.Timeout),
+		ReferencePath: w.ReferencePath, DeliveredOnAccept: w.DeliveredOnAccept,
+		IdempotencyHeader: w.IdempotencyHeader,
+		Outgoing:          outgoing.Policy{AllowPrivate: w.AllowPrivate, AllowHTTP: w.AllowHTTP},
+		Logger:            w.logger,
+	})
+	return err
+}
+
+func (w *DeliveryWebhook) senderName() string          { return w.Name }
+func (w *DeliveryWebhook) provider() delivery.Provider { return w.hook }
+
+func (w *DeliveryWebhook) receipts(outbox delivery.Outbox) (http.Handler, error) {
+	if w.Receipts == nil {
+		return nil, nil
+	}
+	return delivery.NewReceipts(delivery.ReceiptsConfig{
+		Outbox: outbox, Sender: w.Name, Secrets: []string{w.secret},
+		ReferenceField: w.Receipts.ReferenceField,
+		StatusField:    w.Receipts.StatusField,
+		ReasonField:    w.Receipts.ReasonField,
+		StatusMap:      w.Receipts.Statuses,
+		Now:            clock, Logger: w.logger,
+	})
+}
+
+var webhookOptions = []string{
+	"name", "url", "method", "header", "format", "field", "body", "expect", "timeout", "reference_path",
+	"delivered_on_accept", "idempotency_header", "allow_private", "allow_http", "receipts",
+}
+
+// UnmarshalCaddyfile sets up the provider. Syntax:
+//
+//	delivery <channel> webhook {
+//		name                <name>
+//		url                 <url>
+//		method              POST|PUT|PATCH
+//		header              <name> <value>
+//		format              json|form
+//		field               <name> <value>
+//		body                <json>
+//		expect              <status>...
+//		timeout             <duration>
+//		reference_path      <path>
+//		delivered_on_accept
+//		idempotency_header  <name>|off
+//		allow_private       <host|address|cidr>...
+//		allow_http
+//		receipts {
+//			secret          <secret>
+//			reference_field <name>
+//			status_field    <name>
+//			reason_field    <name>
+//			status          <word> <status>
+//		}
+//	}
+func (w *DeliveryWebhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the module's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := w.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	if w.URL == "" {
+		return d.Err("delivery webhook needs a url")
+	}
+	return nil
+}
+
+func (w *DeliveryWebhook) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "name":
+		return textOption(d, &w.Name)
+	case "url":
+		return textOption(d, &w.URL)
+	case "method":
+		return wordOption(d, &w.Method, http.MethodPost, http.MethodPut, http.MethodPatch)
+	case "header":
+		var name, value string
+		if !d.AllArgs(&name, &value) {
+			return d.ArgErr()
+		}
+		if w.Headers == nil {
+			w.Headers = make(map[string]Secret)
+		}
+		w.Headers[name] = Secret(value)
+	case "format":
+		return wordOption(d, &w.Format, "json", "form")
+	case "field":
+		var name, value string
+		if !d.AllArgs(&name, &value) {
+			return d.ArgErr()
+		}
+		if w.Fields == nil {
+			w.Fields = make(map[string]string)
+		}
+		w.Fields[name] = value
+	case "body":
+		return textOption(d, &w.Body)
+	case "expect":
+		return statusesOption(d, &w.Expect)
+	case "timeout":
+		return durationOption(d, &w.Timeout)
+	case "reference_path":
+		return textOption(d, &w.ReferencePath)
+	case "delivered_on_accept":
+		return flagOption(d, &w.DeliveredOnAccept)
+	case "idempotency_header":
+		return textOption(d, &w.IdempotencyHeader)
+	case "allow_private":
+		hosts := d.RemainingArgs()
+		if len(hosts) == 0 {
+			return d.ArgErr()
+		}
+		w.AllowPrivate = append(w.AllowPrivate, hosts...)
+	case "allow_http":
+		return flagOption(d, &w.AllowHTTP)
+	case "receipts":
+		return w.unmarshalReceipts(d)
+	default:
+		return unknownOption(d, "delivery webhook", webhookOptions...)
+	}
+	return nil
+}
+
+func (w *DeliveryWebhook) unmarshalReceipts(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	r := new(WebhookReceipts)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch d.Val() {
+		case "secret":
+			var v string
+			err = textOption(d, &v)
+			r.Secret = Secret(v)
+		case "reference_field":
+			err = textOption(d, &r.ReferenceField)
+		case "status_field":
+			err = textOption(d, &r.StatusField)
+		case "reason_field":
+			err = textOption(d, &r.ReasonField)
+		case "status":
+			var word, status string
+			if !d.AllArgs(&word, &status) {
+				return d.ArgErr()
+			}
+			if r.Statuses == nil {
+				r.Statuses = make(map[string]storage.Status)
+			}
+			r.Statuses[word] = storage.Status(status)
+		default:
+			err = unknownOption(d, "receipts", "secret", "reference_field", "status_field", "reason_field", "status")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if r.Secret == "" {
+		return d.Err("receipts need a secret: without one anybody could report deliveries")
+	}
+	w.Receipts = r
+	return nil
+}
+
+func statusesOption(d *caddyfile.Dispenser, to *[]int) error {
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.ArgErr()
+	}
+	for _, a := range args {
+		v, err := strconv.Atoi(a)
+		if err != nil {
+			return d.Errf("expect %q: it must be a status such as 202", a)
+		}
+		if !slices.Contains(*to, v) {
+			*to = append(*to, v)
+		}
+	}
+	return nil
+}
+
+func flagOption(d *caddyfile.Dispenser, to *bool) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	*to = true
+	return nil
+}
+
+// Interface guards
+var (
+	_ deliveryModule        = (*DeliveryWebhook)(nil)
+	_ caddy.Provisioner     = (*DeliveryWebhook)(nil)
+	_ caddyfile.Unmarshaler = (*DeliveryWebhook)(nil)
+)

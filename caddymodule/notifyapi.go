@@ -1,0 +1,229 @@
+package caddymodule
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/signpost-gateway/signpost/handlers/notifications"
+	"github.com/signpost-gateway/signpost/handlers/notifyauth"
+)
+
+// NotifyAPI serves the notification API: `POST /notifications/sms` and
+// `/notifications/email`, `GET /notifications/{id}` and `/notifications`, and
+// `/_status`. It authenticates every request but the last by itself, as
+// `notify_auth` does, and answers every path, so put it into a site or a
+// `handle` block of its own. Reports of delivery providers go to
+// `POST /receipts/{provider}`.
+type NotifyAPI struct {
+	// A prefix of the path that clients do not sign, such as `/api/endpoint`.
+	// The API is served at the root as well.
+	BasePath string `json:"base_path,omitempty"`
+
+	// How far a token's `iat` may lie from now, in either direction, in whole
+	// seconds. The default is 30s.
+	Leeway caddy.Duration `json:"leeway,omitempty"`
+
+	// The longest body in bytes; beyond it the answer is 413. The default is
+	// 1 MiB.
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	// How many bytes of bodies may be in memory for verification at once;
+	// beyond it the answer is 503. The default is 64 MiB.
+	MaxBuffered int64 `json:"max_buffered,omitempty"`
+
+	// Whether the same token, sent again while it is valid, answers the first
+	// 201 instead of sending another notification. The default is true.
+	Idempotent *bool `json:"idempotent,omitempty"`
+
+	// The country (ISO 3166-1) whose phone numbers may be written without a
+	// country code. The default is `GB`.
+	Region string `json:"region,omitempty"`
+
+	// Whether numbers of other countries are accepted.
+	International bool `json:"international,omitempty"`
+
+	// How many notifications a minute each service may send with each type of
+	// key; 0 means no limit. The default is 3000.
+	RateLimit *int64 `json:"rate_limit,omitempty"`
+
+	// How many notifications each service may send by each channel in a day
+	// (UTC); 0 means no limit. The default is 250000.
+	DailyLimit *int64 `json:"daily_limit,omitempty"`
+
+	// How long notifications are kept. The default is 168h.
+	Retention caddy.Duration `json:"retention,omitempty"`
+
+	app     *App
+	handler http.Handler
+}
+
+// CaddyModule returns the Caddy module information.
+func (NotifyAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.notify_api", New: func() caddy.Module { return new(NotifyAPI) }}
+}
+
+// Provision prepares the API.
+func (n *NotifyAPI) Provision(ctx caddy.Context) error {
+	var err error
+	if n.app, err = appOf(ctx); err != nil {
+		return err
+	}
+	n.app.needStorage("notify_api")
+	auth := notifyauth.Config{
+		Services:  n.app.directory,
+		Leeway:    time.Duration(n.Leeway),
+		MaxBody:   n.MaxBody,
+		BasePath:  n.BasePath,
+		ServeRoot: true,
+		Query:     notifyauth.QueryUnsigned,
+		Now:       clock,
+		Logger:    ctx.Slogger(),
+		Observe:   observeAuth,
+	}
+	if n.MaxBuffered > 0 {
+		auth.Buffers = notifyauth.NewBudget(n.MaxBuffered)
+	}
+	verifier, err := notifyauth.New(auth)
+	if err != nil {
+		return err
+	}
+	api, err := notifications.New(notifications.Config{
+		Store:         n.app.handle.Backend(),
+		Directory:     n.app.directory,
+		Senders:       n.app.outlets.senders,
+		BasePath:      n.BasePath,
+		Leeway:        time.Duration(n.Leeway),
+		NoIdempotency: n.Idempotent != nil && !*n.Idempotent,
+		Region:        n.Region,
+		International: n.International,
+		RateLimit:     int(limitOf(n.RateLimit)),
+		DailyLimit:    limitOf(n.DailyLimit),
+		Retention:     time.Duration(n.Retention),
+		Now:           clock,
+		Logger:        ctx.Slogger(),
+		Observe:       observeAPI,
+	})
+	if err != nil {
+		return err
+	}
+	n.handler = api.Handler(verifier, original)
+	return nil
+}
+
+// limitOf turns the configuration's "absent means default, 0 means none" into
+// the API's "0 means default, negative means none".
+func limitOf(configured *int64) int64 {
+	switch {
+	case configured == nil:
+		return 0
+	case *configured <= 0:
+		return -1
+	}
+	return *configured
+}
+
+func (n *NotifyAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	defer n.app.hold(r.Context())()
+	if h := n.receiptsOf(r); h != nil {
+		h.ServeHTTP(w, r)
+		return nil
+	}
+	n.handler.ServeHTTP(w, r)
+	return nil
+}
+
+const receiptsPath = "/receipts/"
+
+// receiptsOf returns the handler of a provider's reports, nil for any other
+// path.
+func (n *NotifyAPI) receiptsOf(r *http.Request) http.Handler {
+	path := original(r).URL.Path
+	if base := strings.TrimSuffix(n.BasePath, "/"); base != "" && strings.HasPrefix(path, base+"/") {
+		path = path[len(base):]
+	}
+	name, ok := strings.CutPrefix(path, receiptsPath)
+	if !ok {
+		return nil
+	}
+	return n.app.outlets.receipts[name]
+}
+
+// parseNotifyAPI reads the directive, see UnmarshalCaddyfile.
+func parseNotifyAPI(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	m := new(NotifyAPI)
+	return m, m.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile sets up the handler. Syntax:
+//
+//	notify_api [<matcher>] {
+//		base_path     <path>
+//		leeway        <duration>
+//		max_body      <size>
+//		max_buffered  <size>
+//		idempotent    on|off
+//		region        <country>
+//		international on|off
+//		rate_limit    <requests a minute>
+//		daily_limit   <notifications a day>
+//		retention     <duration>
+//	}
+func (n *NotifyAPI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := n.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *NotifyAPI) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "base_path":
+		return textOption(d, &n.BasePath)
+	case "leeway":
+		return durationOption(d, &n.Leeway)
+	case "max_body":
+		return sizeOption(d, &n.MaxBody)
+	case "max_buffered":
+		return sizeOption(d, &n.MaxBuffered)
+	case "idempotent":
+		return switchOption(d, &n.Idempotent)
+	case "region":
+		return textOption(d, &n.Region)
+	case "international":
+		var on *bool
+		if err := switchOption(d, &on); err != nil {
+			return err
+		}
+		n.International = *on
+		return nil
+	case "rate_limit":
+		n.RateLimit = new(int64)
+		return countOption(d, n.RateLimit)
+	case "daily_limit":
+		n.DailyLimit = new(int64)
+		return countOption(d, n.DailyLimit)
+	case "retention":
+		return durationOption(d, &n.Retention)
+	}
+	return unknownOption(d, "notify_api", "base_path", "leeway", "max_body", "max_buffered",
+		"idempotent", "region", "international", "rate_limit", "daily_limit", "retention")
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*NotifyAPI)(nil)
+	_ caddyhttp.MiddlewareHandler = (*NotifyAPI)(nil)
+	_ caddyfile.Unmarshaler       = (*NotifyAPI)(nil)
+)

@@ -1,0 +1,264 @@
+package caddymodule
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/signpost-gateway/signpost/handlers/notifyauth"
+)
+
+// credentials say as whom a command signs.
+type credentials struct {
+	service, secret, key *string
+}
+
+func credentialFlags(cmd *cobra.Command) credentials {
+	f := cmd.Flags()
+	return credentials{
+		service: f.String("service", os.Getenv("SIGNPOST_SERVICE"), "The service's id ($SIGNPOST_SERVICE)"),
+		secret: f.String("secret", "", "The key's secret, or @file to read it from ($SIGNPOST_SECRET)\n"+
+			"(others on this machine may see arguments of commands; prefer the file or the variable)"),
+		key: f.String("key", "", "Service and secret in one: name-service-secret, or @file ($SIGNPOST_KEY)"),
+	}
+}
+
+// get returns the service id and the secret.
+func (c credentials) get() (service, secret string, err error) {
+	key, err := secretFlag(*c.key, "SIGNPOST_KEY")
+	if err != nil {
+		return "", "", err
+	}
+	if secret, err = secretFlag(*c.secret, "SIGNPOST_SECRET"); err != nil {
+		return "", "", err
+	}
+	if key != "" && (secret == "" || *c.key != "") {
+		_, service, secret, err = notifyauth.ParseKeyString(key)
+		return service, secret, err
+	}
+	if *c.service == "" || secret == "" {
+		return "", "", errors.New("say as whom to sign: --service and --secret, or --key")
+	}
+	return *c.service, secret, nil
+}
+
+// secretFlag reads @file, and the environment when the flag is empty.
+func secretFlag(value, env string) (string, error) {
+	if value == "" {
+		value = os.Getenv(env)
+	}
+	path, isFile := strings.CutPrefix(value, "@")
+	if !isFile {
+		return value, nil
+	}
+	b, err := os.ReadFile(path) //nolint:gosec // the user names their own file
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// notifyClient calls a notification API with signed requests.
+type notifyClient struct {
+	base            *url.URL
+	service, secret string
+	http            *http.Client
+}
+
+type clientFlags struct {
+	credentials
+	url, caCert *string
+	insecure    *bool
+}
+
+const defaultURL = "https://localhost:8443"
+
+func notifyClientFlags(cmd *cobra.Command) clientFlags {
+	def := os.Getenv("SIGNPOST_URL")
+	if def == "" {
+		def = defaultURL
+	}
+	f := cmd.Flags()
+	return clientFlags{
+		credentials: credentialFlags(cmd),
+		url:         f.String("url", def, "Where the API is; a path in it is the base path, which is not signed ($SIGNPOST_URL)"),
+		caCert:      f.String("cacert", "", "A PEM file with the authority to trust (default: the system's and Caddy's local one)"),
+		insecure:    f.BoolP("insecure", "k", false, "Trust any certificate"),
+	}
+}
+
+const clientTimeout = 30 * time.Second
+
+func (f clientFlags) client() (*notifyClient, error) {
+	base, err := url.Parse(*f.url)
+	if err != nil || base.Host == "" || (base.Scheme != "https" && base.Scheme != "http") {
+		return nil, fmt.Errorf("--url %q: it must be such as %s", *f.url, defaultURL)
+	}
+	base.Path = strings.TrimSuffix(base.Path, "/")
+	c := &notifyClient{base: base}
+	if c.service, c.secret, err = f.get(); err != nil {
+		return nil, err
+	}
+	roots, err := trustedRoots(*f.caCert)
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, InsecureSkipVerify: *f.insecure} //nolint:gosec // asked for with --insecure
+	c.http = &http.Client{Transport: transport, Timeout: clientTimeout}
+	return c, nil
+}
+
+// trustedRoots returns the system's authorities and Caddy's local one, which a
+// Caddy on this machine has made; or those of a file only.
+func trustedRoots(file string) (*x509.CertPool, error) {
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(b) {
+			return nil, fmt.Errorf("%s holds no PEM certificate", file)
+		}
+		return pool, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if b, err := os.ReadFile(filepath.Join(caddy.AppDataDir(), "pki", "authorities", "local", "root.crt")); err == nil {
+		pool.AppendCertsFromPEM(b)
+		return pool, nil
+	}
+	// Caddy may keep it where only Caddy can read it: ask.
+	if resp, err := caddycmd.AdminAPIRequest(caddy.DefaultAdminListen, http.MethodGet, "/pki/ca/local", nil, nil); err == nil {
+		defer resp.Body.Close()
+		var ca struct {
+			Root string `json:"root_certificate"`
+		}
+		if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&ca) == nil {
+			pool.AppendCertsFromPEM([]byte(ca.Root))
+		}
+	}
+	return pool, nil
+}
+
+// notification is what the API says of one.
+type notification struct {
+	ID          int64  `json:"id"`
+	To          string `json:"to"`
+	Message     string `json:"message,omitempty"`
+	CreatedAt   string `json:"createdAt,omitempty"`
+	SentAt      string `json:"sentAt,omitempty"`
+	DeliveredAt string `json:"deliveredAt,omitempty"`
+	Status      string `json:"status"`
+	Method      string `json:"method"`
+	JobID       int64  `json:"jobId,omitempty"`
+	Sender      string `json:"sender,omitempty"`
+}
+
+// final reports whether the status won't change any more.
+func (n *notification) final() bool { return n.Status == "delivered" || n.Status == "error" }
+
+// answerError is an answer of 400 and above.
+type answerError struct {
+	status int
+	body   string
+}
+
+func (e *answerError) Error() string {
+	return fmt.Sprintf("the API answered %d: %s", e.status, e.body)
+}
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 4 << 20
+
+// call signs and sends one request. path is what is signed.
+func (c *notifyClient) call(ctx context.Context, method, path string, body []byte) (*notification, error) {
+	token, err := notifyauth.Mint(notifyauth.MintRequest{
+		Service: c.service, Secret: c.secret, IssuedAt: clock(), Method: method, Path: path, Body: body,
+	})
+	if err != nil {
+		return nil, err
+	}
+	u := *c.base
+	u.Path += path
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	if len(body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if errors.As(err, new(x509.UnknownAuthorityError)) {
+			return nil, fmt.Errorf("%w (name the authority with --cacert)", err)
+		}
+		return nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		return nil, &answerError{resp.StatusCode, strings.TrimSpace(string(answer))}
+	}
+	var out struct {
+		Notification *notification `json:"notification"`
+	}
+	if err := json.Unmarshal(answer, &out); err != nil || out.Notification == nil {
+		return nil, fmt.Errorf("the answer (%d) is not that of a notification API: is %s the right address?", resp.StatusCode, c.base)
+	}
+	return out.Notification, nil
+}
+
+// get asks for one notification.
+func (c *notifyClient) get(ctx context.Context, id string) (*notification, error) {
+	return c.call(ctx, http.MethodGet, "/notifications/"+url.PathEscape(id), nil)
+}
+
+const (
+	firstPoll = 100 * time.Millisecond
+	maxPoll   = 2 * time.Second
+)
+
+// wait asks until the status is final, and tells each new one.
+func (c *notifyClient) wait(ctx context.Context, n *notification, tell func(*notification)) (*notification, error) {
+	for pause := firstPoll; !n.final(); pause = min(2*pause, maxPoll) {
+		select {
+		case <-ctx.Done():
+			return n, fmt.Errorf("notification %d is still %q: %w", n.ID, n.Status, ctx.Err())
+		case <-time.After(pause):
+		}
+		next, err := c.get(ctx, fmt.Sprint(n.ID))
+		if err != nil {
+			return n, err
+		}
+		if next.Status != n.Status {
+			tell(next)
+		}
+		n = next
+	}
+	return n, nil
+}

@@ -1,0 +1,224 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/signpost-gateway/signpost/handlers/notifyauth"
+	"github.com/signpost-gateway/signpost/handlers/storage"
+)
+
+// NotifyRules says which Notify tokens are accepted.
+type NotifyRules struct {
+	// The ids of the services that may pass, of this configuration or in
+	// storage. It may be left out when the configuration has just one.
+	Services []string `json:"services,omitempty"`
+
+	// The kind of token: `signed` (the default; the claims `iss`, `iat`, `req`
+	// and, with a body, `pay`) or `v2` (`iss` and `iat` only: the request
+	// itself is not signed).
+	Dialect string `json:"dialect,omitempty"`
+
+	// How far the token's `iat` may lie from now, in either direction, in
+	// whole seconds. The default is 30s.
+	Leeway caddy.Duration `json:"leeway,omitempty"`
+
+	// The longest body in bytes; beyond it the answer is 413. The default is
+	// 1 MiB.
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	// How many bytes of bodies may be in memory for verification at once;
+	// beyond it the answer is 503. The default is 64 MiB.
+	MaxBuffered int64 `json:"max_buffered,omitempty"`
+
+	// A prefix of the path that clients do not sign, such as `/api/endpoint`.
+	// Requests must have it.
+	BasePath string `json:"base_path,omitempty"`
+
+	// What becomes of a query string: `refuse` (the default), `signed` (the
+	// client signs `METHOD path?query`) or `unsigned` (it passes unprotected).
+	Query string `json:"query,omitempty"`
+
+	// Whether a token may be used again while it is valid: `off` (the default)
+	// allows it; `reject` refuses the second use, for methods other than GET,
+	// HEAD, OPTIONS and TRACE. Two lawful identical requests in one second
+	// carry the identical token, so the second would be refused.
+	Replay string `json:"replay,omitempty"`
+
+	// The request header that tells the next handler the service's id. What
+	// the client sent under this name is removed. The default is
+	// `X-Notify-Service`.
+	IdentityHeader string `json:"identity_header,omitempty"`
+
+	app          *App
+	dialect      notifyauth.Dialect
+	verifier     *notifyauth.Verifier
+	needsStorage bool
+}
+
+var notifyRuleNames = []string{
+	"services", "dialect", "leeway", "max_body", "max_buffered",
+	"base_path", "query", "replay", "identity_header",
+}
+
+func (n *NotifyRules) provision(ctx caddy.Context) error {
+	var err error
+	if n.app, err = appOf(ctx); err != nil {
+		return err
+	}
+	if n.dialect, err = notifyauth.ParseDialect(n.Dialect); err != nil {
+		return err
+	}
+	query, err := notifyauth.ParseQueryPolicy(n.Query)
+	if err != nil {
+		return err
+	}
+	services, err := n.resolveServices()
+	if err != nil {
+		return err
+	}
+	cfg := notifyauth.Config{
+		Services:       n.app.directory,
+		Allow:          services,
+		Dialect:        n.dialect,
+		Leeway:         time.Duration(n.Leeway),
+		MaxBody:        n.MaxBody,
+		BasePath:       n.BasePath,
+		Query:          query,
+		IdentityHeader: n.IdentityHeader,
+		Now:            clock,
+		Logger:         ctx.Slogger(),
+		Observe:        observeAuth,
+	}
+	if n.MaxBuffered != 0 {
+		if n.MaxBuffered < 0 {
+			return errors.New("max_buffered is negative")
+		}
+		cfg.Buffers = notifyauth.NewBudget(n.MaxBuffered)
+	}
+	switch n.Replay {
+	case "", "off":
+	case "reject":
+		cfg.Replay = replayGuard{n.app.handle.Backend()}
+		n.needsStorage = true
+	default:
+		return fmt.Errorf("replay %q: it must be off or reject", n.Replay)
+	}
+	if n.verifier, err = notifyauth.New(cfg); err != nil {
+		return err
+	}
+	if n.needsStorage {
+		n.app.needStorage("notify_auth")
+	}
+	if query == notifyauth.QueryUnsigned && n.dialect == notifyauth.Signed {
+		ctx.Logger().Warn("query strings pass unsigned: whoever can change a request on its way can change its query")
+	}
+	return nil
+}
+
+// resolveServices says who may pass, and notes whether any of them can only be
+// in storage.
+func (n *NotifyRules) resolveServices() ([]string, error) {
+	configured := n.app.configuredServices()
+	if len(n.Services) == 0 {
+		switch len(configured) {
+		case 0:
+			return nil, errNoServices
+		case 1:
+			return configured, nil
+		}
+		return nil, fmt.Errorf("the configuration has %d services: say with `services` which of them may pass", len(configured))
+	}
+	repl := caddy.NewReplacer()
+	out := make([]string, len(n.Services))
+	for i, id := range n.Services {
+		out[i] = repl.ReplaceKnown(id, "")
+		if !slices.Contains(configured, out[i]) {
+			n.needsStorage = true
+		}
+	}
+	return out, nil
+}
+
+// authenticate verifies the request and returns what ends it. It holds the
+// storage open meanwhile, when it may be asked.
+func (n *NotifyRules) authenticate(w http.ResponseWriter, r *http.Request) (notifyauth.Identity, func(), error) {
+	span := startSpan(r, "notify_auth")
+	releaseStorage := func() {}
+	if n.needsStorage {
+		releaseStorage = n.app.hold(r.Context())
+	}
+	id, release, err := n.verifier.Authenticate(w, r, original(r))
+	endSpan(span, id, err)
+	if err != nil {
+		releaseStorage()
+		return id, nil, err
+	}
+	if !n.needsStorage {
+		return id, release, nil
+	}
+	return id, func() { release(); releaseStorage() }, nil
+}
+
+// userMetadata is what the placeholders `{http.auth.user.*}` tell beside the
+// id.
+func userMetadata(id notifyauth.Identity) map[string]string {
+	return map[string]string{
+		"name":      id.ServiceName,
+		"key":       id.KeyName,
+		"key_type":  id.KeyType,
+		"issued_at": strconv.FormatInt(id.IssuedAt.Unix(), 10),
+	}
+}
+
+// replayGuard remembers tokens in the storage.
+type replayGuard struct {
+	store interface {
+		Remember(ctx context.Context, k storage.ReplayKey, now time.Time) (bool, error)
+	}
+}
+
+// Remember implements notifyauth.Guard.
+func (g replayGuard) Remember(ctx context.Context, serviceID string, key []byte, expires time.Time) (bool, error) {
+	return g.store.Remember(ctx, storage.ReplayKey{ServiceID: serviceID, Key: key, ExpiresAt: expires}, clock())
+}
+
+// unmarshalOption reads one option of the block; known is false when it isn't
+// one of these.
+func (n *NotifyRules) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
+	switch name := d.Val(); name {
+	case "services":
+		ids := d.RemainingArgs()
+		if len(ids) == 0 {
+			return true, d.ArgErr()
+		}
+		n.Services = append(n.Services, ids...)
+	case "dialect":
+		return true, wordOption(d, &n.Dialect, "signed", "v2")
+	case "leeway":
+		return true, durationOption(d, &n.Leeway)
+	case "max_body":
+		return true, sizeOption(d, &n.MaxBody)
+	case "max_buffered":
+		return true, sizeOption(d, &n.MaxBuffered)
+	case "base_path":
+		return true, textOption(d, &n.BasePath)
+	case "query":
+		return true, wordOption(d, &n.Query, "refuse", "signed", "unsigned")
+	case "replay":
+		return true, wordOption(d, &n.Replay, "off", "reject")
+	case "identity_header":
+		return true, textOption(d, &n.IdentityHeader)
+	default:
+		return false, nil
+	}
+	return true, nil
+}

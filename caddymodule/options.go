@@ -1,0 +1,94 @@
+package caddymodule
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// The readers below take the one argument of the option that the dispenser
+// stands at. Their errors carry file and line.
+
+func textOption(d *caddyfile.Dispenser, to *string) error {
+	if !d.AllArgs(to) {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func wordOption(d *caddyfile.Dispenser, to *string, words ...string) error {
+	name := d.Val()
+	if err := textOption(d, to); err != nil {
+		return err
+	}
+	if !slices.Contains(words, *to) {
+		return d.Errf("%s %q: it must be one of: %s", name, *to, strings.Join(words, ", "))
+	}
+	return nil
+}
+
+// switchOption reads on or off.
+func switchOption(d *caddyfile.Dispenser, to **bool) error {
+	var word string
+	if err := wordOption(d, &word, "on", "off"); err != nil {
+		return err
+	}
+	on := word == "on"
+	*to = &on
+	return nil
+}
+
+func durationOption(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	name := d.Val()
+	var text string
+	if err := textOption(d, &text); err != nil {
+		return err
+	}
+	v, err := caddy.ParseDuration(text)
+	if err != nil {
+		return d.Errf("%s %q: %v", name, text, err)
+	}
+	if v < 0 {
+		return d.Errf("%s %q: it must not be negative", name, text)
+	}
+	*to = caddy.Duration(v)
+	return nil
+}
+
+func sizeOption(d *caddyfile.Dispenser, to *int64) error {
+	name := d.Val()
+	var text string
+	if err := textOption(d, &text); err != nil {
+		return err
+	}
+	v, err := humanize.ParseBytes(text)
+	if err != nil || v == 0 || v > 1<<40 {
+		return d.Errf("%s %q: it must be a size such as 1MiB", name, text)
+	}
+	*to = int64(v)
+	return nil
+}
+
+func countOption(d *caddyfile.Dispenser, to *int64) error {
+	name := d.Val()
+	var text string
+	if err := textOption(d, &text); err != nil {
+		return err
+	}
+	v, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || v < 0 {
+		return d.Errf("%s %q: it must be a whole number, 0 or more", name, text)
+	}
+	*to = v
+	return nil
+}
+
+// unknownOption names the words that would have been right.
+func unknownOption(d *caddyfile.Dispenser, where string, known ...string) error {
+	return d.Errf("%s has no option %q; it has: %s", where, d.Val(), strings.Join(known, ", "))
+}

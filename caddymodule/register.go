@@ -1,0 +1,43 @@
+// Package caddymodule adapts Signpost to Caddy. It registers every module,
+// directive, directive order, global option and command; the rules are in the
+// packages below handlers/, which know nothing of Caddy.
+package caddymodule
+
+import (
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+// All registration is here, because the relative order of directives depends
+// on the order of these calls.
+func init() {
+	for _, m := range []caddy.Module{
+		App{},
+		StorageSQLite{},
+		StorageMemory{},
+		DeliveryLog{},
+		DeliveryWebhook{},
+		NotifyAuth{},
+		NotifyProvider{},
+		NotifyAPI{},
+		Health{},
+		adminAPI{},
+	} {
+		caddy.RegisterModule(m)
+	}
+
+	httpcaddyfile.RegisterGlobalOption(appID, parseGlobalOption)
+
+	httpcaddyfile.RegisterHandlerDirective("notify_auth", parseNotifyAuth)
+	httpcaddyfile.RegisterHandlerDirective("notify_api", parseNotifyAPI)
+	httpcaddyfile.RegisterHandlerDirective("signpost_health", parseHealth)
+
+	// Only Before keeps the order of the calls.
+	httpcaddyfile.RegisterDirectiveOrder("notify_auth", httpcaddyfile.Before, "basic_auth")
+	httpcaddyfile.RegisterDirectiveOrder("notify_api", httpcaddyfile.Before, "respond")
+	httpcaddyfile.RegisterDirectiveOrder("signpost_health", httpcaddyfile.Before, "respond")
+
+	caddycmd.RegisterCommand(command())
+}

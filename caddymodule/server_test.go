@@ -1,0 +1,172 @@
+package caddymodule
+
+import (
+	"bufio"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+const (
+	serviceID = "26785a09-ab16-4eb0-8407-a37497a57506"
+	secretOne = "3d844edf-8d35-48ac-975b-e847b4f122b0"
+)
+
+// adaptCaddyfile turns a Caddyfile into Caddy's JSON.
+func adaptCaddyfile(t testing.TB, caddyfile string) ([]byte, error) {
+	t.Helper()
+	cfg, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
+	return cfg, err
+}
+
+// tryLoad runs a Caddyfile in this process until the test ends.
+func tryLoad(t testing.TB, caddyfile string) error {
+	t.Helper()
+	cfg, err := adaptCaddyfile(t, caddyfile)
+	if err != nil {
+		return err
+	}
+	t.Cleanup(func() { _ = caddy.Stop() })
+	return caddy.Load(cfg, true)
+}
+
+func load(t testing.TB, caddyfile string) {
+	t.Helper()
+	require.NoError(t, tryLoad(t, caddyfile))
+}
+
+// freePort returns a loopback port that nobody listens on.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// globals is a global option block without admin endpoint and certificates,
+// with the signpost option that is given.
+func globals(signpost string) string {
+	return "{\n\tlog {\n\t\toutput discard\n\t}\n\tadmin off\n\tauto_https off\n\tpersist_config off\n\tgrace_period 5s\n\tsignpost {\n" + signpost + "\n\t}\n}\n"
+}
+
+func oneService() string {
+	return fmt.Sprintf("service %s {\n name Booking\n key live %s\n template 1 sms \"Your code is ((code))\"\n template 3 sms \"Hello\"\n}\n", serviceID, secretOne)
+}
+
+// setClock fixes the clock of everything that is loaded from now on.
+func setClock(t testing.TB, unix int64) {
+	t.Helper()
+	old := clock
+	clock = func() time.Time { return time.Unix(unix, 0) }
+	t.Cleanup(func() { clock = old })
+}
+
+// seen is a request as an upstream got it.
+type seen struct {
+	method, uri string
+	header      http.Header
+	trailer     http.Header
+	body        string
+}
+
+// upstream records what reaches it and answers 200.
+type upstream struct {
+	*httptest.Server
+	mu  sync.Mutex
+	got []seen
+}
+
+func newUpstream(t testing.TB) *upstream {
+	u := new(upstream)
+	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		u.mu.Lock()
+		u.got = append(u.got, seen{r.Method, r.RequestURI, r.Header.Clone(), r.Trailer.Clone(), string(body)})
+		u.mu.Unlock()
+		io.WriteString(w, "reached")
+	}))
+	t.Cleanup(u.Close)
+	return u
+}
+
+// take returns what has come since the last call.
+func (u *upstream) take() []seen {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	got := u.got
+	u.got = nil
+	return got
+}
+
+// answer is what came back over a raw socket.
+type answer struct {
+	*http.Response
+	text string
+}
+
+// raw sends bytes as they are and reads one answer.
+func raw(t testing.TB, addr, request string) answer {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	_, err = io.WriteString(conn, request)
+	require.NoError(t, err)
+	return readAnswer(t, conn, strings.HasPrefix(request, "HEAD "))
+}
+
+func readAnswer(t testing.TB, conn net.Conn, head bool) answer {
+	t.Helper()
+	var req *http.Request
+	if head {
+		req = &http.Request{Method: http.MethodHead}
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return answer{resp, string(body)}
+}
+
+func loadJSON(t testing.TB, cfg []byte) {
+	t.Helper()
+	t.Cleanup(func() { _ = caddy.Stop() })
+	require.NoError(t, caddy.Load(cfg, true))
+}
+
+// handMint makes a signed token without notifyauth, for requests that it
+// refuses to sign.
+func handMint(service, secret string, iat int64, requestLine, body string) string {
+	mac := func(s string) []byte {
+		m := hmac.New(sha256.New, []byte(secret))
+		m.Write([]byte(s))
+		return m.Sum(nil)
+	}
+	claims, _ := json.Marshal(map[string]any{
+		"iss": service, "iat": iat,
+		"req": base64.StdEncoding.EncodeToString(mac(requestLine)),
+		"pay": base64.StdEncoding.EncodeToString(mac(body)),
+	})
+	enc := base64.RawURLEncoding.EncodeToString
+	signed := enc([]byte(`{"typ":"JWT","alg":"HS256"}`)) + "." + enc(claims)
+	return signed + "." + enc(mac(signed))
+}

@@ -1,0 +1,36 @@
+package caddymodule
+
+import (
+	"net/http"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/signpost-gateway/signpost/handlers/notifyauth"
+)
+
+// startSpan begins a span below the one that the request carries, with its
+// tracer provider: Caddy's `tracing` directive says what becomes of it. It is
+// nil when nobody records the request.
+func startSpan(r *http.Request, name string) trace.Span {
+	parent := trace.SpanFromContext(r.Context())
+	if !parent.IsRecording() {
+		return nil
+	}
+	_, span := parent.TracerProvider().Tracer("github.com/signpost-gateway/signpost").Start(r.Context(), name)
+	return span
+}
+
+// endSpan ends it; err is nil for a request that passed.
+func endSpan(span trace.Span, id notifyauth.Identity, err error) {
+	if span == nil {
+		return
+	}
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	} else {
+		span.SetAttributes(attribute.String("signpost.service", id.ServiceID), attribute.String("signpost.key", id.KeyName))
+	}
+	span.End()
+}
