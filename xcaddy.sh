@@ -14,7 +14,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly module=github.com/signpost-gateway/signpost
 readonly tags=nobadger,nomysql,nopgx
-output=${OUTPUT:-$PWD/caddy}
+output=${OUTPUT:-caddy}
+case $output in /*) ;; *) output=$PWD/$output ;; esac
 
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf 'xcaddy.sh: %s\n' "$*" >&2; exit 1; }

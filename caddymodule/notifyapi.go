@@ -16,25 +16,29 @@ import (
 
 // NotifyAPI serves the notification API: `POST /notifications/sms` and
 // `/notifications/email`, `GET /notifications/{id}` and `/notifications`, and
-// `/_status`. It authenticates every request but the last by itself, as
-// `notify_auth` does, and answers every path, so put it into a site or a
-// `handle` block of its own. Reports of delivery providers go to
-// `POST /receipts/{provider}`.
+// `/_status`. It authenticates every request but those for `/_status` by
+// itself, as `notify_auth` does with `query unsigned`, and answers every path,
+// so put it into a site or a `handle` block of its own. Reports of delivery
+// providers go to `POST /receipts/{provider}` and carry that provider's secret
+// instead of a token.
 type NotifyAPI struct {
 	// A prefix of the path that clients do not sign, such as `/api/endpoint`.
 	// The API is served at the root as well.
 	BasePath string `json:"base_path,omitempty"`
 
 	// How far a token's `iat` may lie from now, in either direction, in whole
-	// seconds. The default is 30s.
+	// seconds and at most 24h, both ends included. The default, also for 0, is
+	// 30s.
 	Leeway caddy.Duration `json:"leeway,omitempty"`
 
 	// The longest body in bytes; beyond it the answer is 413. The default is
 	// 1 MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
 
-	// How many bytes of bodies may be in memory for verification at once;
-	// beyond it the answer is 503. The default is 64 MiB.
+	// How many bytes of memory the bodies of all requests may take at once, for
+	// this handler alone; beyond it the answer is 503. A body counts four times,
+	// for the copies that are made of it, so this must be at least four times
+	// `max_body`. The default is 64 MiB, or that when it is more.
 	MaxBuffered int64 `json:"max_buffered,omitempty"`
 
 	// Whether the same token, sent again while it is valid, answers the first
@@ -48,15 +52,17 @@ type NotifyAPI struct {
 	// Whether numbers of other countries are accepted.
 	International bool `json:"international,omitempty"`
 
-	// How many notifications a minute each service may send with each type of
-	// key; 0 means no limit. The default is 3000.
+	// How many requests to send each service may make in a minute with each
+	// type of key; 0 means no limit. A third of it, at most 1000, may come at
+	// once. The default is 3000.
 	RateLimit *int64 `json:"rate_limit,omitempty"`
 
 	// How many notifications each service may send by each channel in a day
-	// (UTC); 0 means no limit. The default is 250000.
+	// (UTC), whatever the type of key; 0 means no limit. The default is 250000.
 	DailyLimit *int64 `json:"daily_limit,omitempty"`
 
-	// How long notifications are kept. The default is 168h.
+	// How long notifications are kept after their creation; those that are not
+	// final by then stay until they are. The default is 168h.
 	Retention caddy.Duration `json:"retention,omitempty"`
 
 	app     *App
@@ -79,6 +85,8 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 		Services:  n.app.directory,
 		Leeway:    time.Duration(n.Leeway),
 		MaxBody:   n.MaxBody,
+		// The body, its JSON, the text in it and the rendered message.
+		BufferFactor: 4,
 		BasePath:  n.BasePath,
 		ServeRoot: true,
 		Query:     notifyauth.QueryUnsigned,

@@ -63,11 +63,21 @@ func (a *API) earlier(ctx context.Context, id notifyauth.Identity, ref *refusal)
 
 // signedCreate does what is asked, in this order: channel, JSON, fields and
 // template, daily limit.
+// readBody reads the verified body, whose length is known then.
+func readBody(r *http.Request) ([]byte, error) {
+	if r.ContentLength <= 0 {
+		return io.ReadAll(r.Body)
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
+}
+
 func (a *API) signedCreate(ctx context.Context, r *http.Request, id notifyauth.Identity, channel storage.Channel) (created storage.Created, ref *refusal) {
 	if a.config.Senders[channel] == "" {
 		return created, noProvider(channel)
 	}
-	body, err := io.ReadAll(r.Body)
+	body, err := readBody(r)
 	if err != nil {
 		return created, &refusal{status: http.StatusBadRequest, code: codeBodyUnread, text: "The request body could not be read"}
 	}

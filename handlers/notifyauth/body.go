@@ -52,6 +52,7 @@ type bufferedBody struct {
 	first    [1]chunk // what chunks is made of for short bodies
 	length   int64
 	budget   *Budget
+	factor   int64 // of what is charged to budget
 	reserved int64
 	released bool
 	probe    [1]byte
@@ -122,7 +123,7 @@ func (v *Verifier) verifyBody(r *http.Request, h *head) (body *bufferedBody, rea
 	case r.ContentLength > 0 && pay != present:
 		return nil, false, v.refuse(payFault(pay), h)
 	}
-	body = &bufferedBody{budget: v.budget}
+	body = &bufferedBody{budget: v.budget, factor: v.factor}
 	body.chunks = body.first[:0]
 	mac := h.key.begin()
 	err := body.fill(r.Body, r.ContentLength, v.maxBody, mac)
@@ -234,6 +235,7 @@ func (b *bufferedBody) fill(src io.Reader, length, limit int64, mac *macState) e
 }
 
 func (b *bufferedBody) reserve(n int64) bool {
+	n *= b.factor
 	if !b.budget.reserve(n) {
 		return false
 	}

@@ -238,7 +238,7 @@ func TestBodyReadFaults(t *testing.T) {
 // TestMemoryFollowsWhatArrived: a sender that announces much and sends little
 // holds little.
 func TestMemoryFollowsWhatArrived(t *testing.T) {
-	b := &bufferedBody{budget: NewBudget(1 << 20)}
+	b := &bufferedBody{budget: NewBudget(1 << 20), factor: 1}
 	mac := decoy.begin()
 	err := b.fill(io.MultiReader(strings.NewReader("x"), failing{os.ErrDeadlineExceeded}), 1<<20, 1<<20, mac)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)

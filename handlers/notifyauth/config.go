@@ -44,8 +44,12 @@ type Config struct {
 	MaxBody int64
 	// Buffers bounds the bodies of all requests being verified; verifiers may
 	// share one. Beyond it the answer is 503. Default, when nil: 64 MiB, or
-	// MaxBody when that is more.
+	// what one body may need when that is more.
 	Buffers *Budget
+	// BufferFactor says how many times the memory of a body Buffers is charged
+	// with: more than once when the next handler makes copies of it. Default,
+	// when 0: 1.
+	BufferFactor int64
 	// BasePath is a prefix of the path that clients don't sign, such as
 	// "/api/endpoint": whole segments, in the form that clients send.
 	BasePath string
@@ -90,6 +94,7 @@ type Verifier struct {
 	leeway    int64 // seconds
 	maxBody   int64
 	budget    *Budget
+	factor    int64
 	basePath  string
 	serveRoot bool
 	query     QueryPolicy
@@ -111,6 +116,7 @@ func New(c Config) (*Verifier, error) {
 		dialect:   c.Dialect,
 		maxBody:   c.MaxBody,
 		budget:    c.Buffers,
+		factor:    c.BufferFactor,
 		basePath:  strings.TrimSuffix(c.BasePath, "/"),
 		serveRoot: c.ServeRoot,
 		query:     c.Query,
@@ -166,11 +172,18 @@ func (v *Verifier) setLimits(c Config) error {
 	if v.maxBody == 0 {
 		v.maxBody = DefaultMaxBody
 	}
-	if v.budget == nil {
-		v.budget = NewBudget(max(DefaultMaxBuffered, v.maxBody))
+	if v.factor < 0 {
+		return errors.New("notifyauth: BufferFactor is negative")
 	}
-	if v.budget.Max() < v.maxBody {
-		return fmt.Errorf("notifyauth: the budget of buffered bodies is %d bytes, less than one body may have (%d)", v.budget.Max(), v.maxBody)
+	if v.factor == 0 {
+		v.factor = 1
+	}
+	one := v.maxBody * v.factor
+	if v.budget == nil {
+		v.budget = NewBudget(max(DefaultMaxBuffered, one))
+	}
+	if v.budget.Max() < one {
+		return fmt.Errorf("notifyauth: the budget of buffered bodies is %d bytes, less than one body may need (%d)", v.budget.Max(), one)
 	}
 	return nil
 }

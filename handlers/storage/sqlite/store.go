@@ -136,7 +136,7 @@ func (s *Store) open(ctx context.Context) (w *writer, err error) {
 	if err := migrate(ctx, s.cfg.Path); err != nil {
 		return nil, err
 	}
-	w = &writer{s: s}
+	w = &writer{s: s, first: true}
 	if err := w.connect(ctx); err != nil {
 		return nil, err
 	}

@@ -107,10 +107,16 @@ type writer struct {
 	c   *conn
 	m   *mirror
 
+	first      bool // not connected before
 	batch      []*op
 	backfilled int // frames written at the last checkpoint
 	largeLog   int // pages in the log from which it is truncated
 }
+
+// releaseLeases makes due at once what a process held that was killed. The lock
+// says that it is gone, so nothing need wait for the end of its leases. (After
+// a fault the leases are this process's own, and stay.)
+const releaseLeases = `UPDATE notification SET leased = 0, due = created_at WHERE leased = 1 AND phase IN (1, 2)`
 
 // connect opens all connections and reads what the mirror needs.
 func (w *writer) connect(ctx context.Context) (err error) {
@@ -138,6 +144,12 @@ func (w *writer) connect(ctx context.Context) (err error) {
 		return errors.New("another program reads the database and keeps its write-ahead log from being emptied: close it there")
 	}
 	w.backfilled, w.largeLog = w.c.framesWritten(), largeLog
+	if w.first {
+		if _, err := w.c.exec(w.ctx, releaseLeases); err != nil {
+			return err
+		}
+		w.first = false
+	}
 	m := newMirror()
 	if w.m != nil { // readers hold the index; keep its identity
 		m.idempotency, m.replays = w.m.idempotency.reset(), w.m.replays.reset()
