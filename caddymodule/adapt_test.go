@@ -119,7 +119,11 @@ func TestLoadErrors(t *testing.T) {
 		{"half a second", "service a {\n " + key + "}", "notify_auth {\n leeway 500ms\n}", "whole seconds"},
 		{"base path", "service a {\n " + key + "}", "notify_auth {\n base_path api\n}", "base path"},
 		{"identity", "service a {\n " + key + "}", "notify_auth {\n identity_header Connection\n}", "Connection"},
-		{"budget", "service a {\n " + key + "}", "notify_auth {\n max_body 2MiB\n max_buffered 1MiB\n}", "less than one body"},
+		{"budget", "service a {\n " + key + "}", "notify_auth {\n max_body 2MiB\n max_buffered 1MiB\n}", "takes 2097152 of it"},
+		{"service that can't be", "service a {\n " + key + "}", "notify_auth {\n services b\n}", "ids there are UUIDs in lower case"},
+		{"api budget", "", "notify_api {\n max_buffered 1MiB\n}", "takes 4194304 of it"},
+		{"webhook timeout", "delivery sms webhook {\n url https://x.example/\n timeout 30s\n}", "", "shorter than the lease"},
+		{"reserved name", "delivery sms webhook {\n url https://x.example/\n name simulated\n}", "", "reserved"},
 		{"replay in v2", "service a {\n " + key + "}", "notify_auth {\n dialect v2\n replay reject\n}", "signed dialect"},
 		{"region", "", "notify_api {\n region XX\n}", "XX"},
 	} {

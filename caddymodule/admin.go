@@ -144,8 +144,10 @@ func adminError(err error) error {
 		status = http.StatusBadRequest
 	case errors.As(err, &tooLarge):
 		status = http.StatusRequestEntityTooLarge
-	case errors.Is(err, directory.ErrNoStorage):
+	case errors.Is(err, directory.ErrNoStorage), errors.Is(err, storage.ErrExists):
 		status = http.StatusConflict
+	case errors.Is(err, storage.ErrInvalid):
+		status = http.StatusBadRequest
 	case errors.Is(err, storage.ErrNotFound):
 		status = http.StatusNotFound
 	case errors.Is(err, storage.ErrUnavailable):

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/signpost-gateway/signpost/handlers/delivery"
 	"github.com/signpost-gateway/signpost/handlers/directory"
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
@@ -56,7 +57,8 @@ type App struct {
 	configured []string // ids of the configuration's services
 	directory  *directory.Directory
 	outlets    outlets
-	running    *dispatcher // nil unless started
+	dispatcher *delivery.Dispatcher
+	running    *running // nil unless started
 }
 
 // CaddyModule returns the Caddy module information.
@@ -89,7 +91,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionServices(); err != nil {
 		return err
 	}
-	a.outlets, err = provisionDelivery(ctx, a.Delivery, a.handle.Backend())
+	if a.outlets, err = provisionDelivery(ctx, a.Delivery, a.handle.Backend()); err != nil {
+		return err
+	}
+	a.dispatcher, err = a.newDispatcher()
 	return err
 }
 
@@ -126,7 +131,7 @@ func (a *App) Start() error {
 	}
 	a.logger.Debug("storage is open", zap.String("storage", a.poolKey), zap.Strings("needed_by", a.needs))
 	var err error
-	a.running, err = a.startDispatcher()
+	a.running, err = a.runDispatcher()
 	return err
 }
 

@@ -29,11 +29,12 @@ Exit status 1 means that the server would refuse the request.`,
 	leeway := f.Duration("leeway", notifyauth.DefaultLeeway, "The server's leeway")
 	basePath := f.String("base-path", "", "The server's base_path; --path then starts with it")
 	query := f.String("query", "refuse", "The server's query policy: refuse, signed or unsigned")
+	encoding := f.String("content-encoding", "", "The request's Content-Encoding")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		req := notifyauth.ExplainRequest{
 			Authorization: args[0], Method: *what.method, Target: *what.path,
-			Leeway: *leeway, BasePath: *basePath,
+			Leeway: *leeway, BasePath: *basePath, ContentEncoding: *encoding,
 		}
 		var err error
 		if req.Dialect, err = notifyauth.ParseDialect(*what.dialect); err != nil {
@@ -53,7 +54,7 @@ Exit status 1 means that the server would refuse the request.`,
 			if err != nil {
 				return err
 			}
-			req.Services = notifyauth.StaticServices(&notifyauth.Service{ID: service, Keys: []*notifyauth.Key{key}})
+			req.Services = notifyauth.StaticServices(&notifyauth.Service{ID: service, Name: service, Keys: []*notifyauth.Key{key}})
 		}
 		report, err := notifyauth.Explain(context.Background(), req)
 		if err != nil {

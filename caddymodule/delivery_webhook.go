@@ -21,8 +21,10 @@ import (
 // succeed later (a broken connection, a time-out, a status such as 429 or 503)
 // are retried with the same reference, so that the API can drop twins.
 type DeliveryWebhook struct {
-	// The name of the provider, which notifications carry as their sender. The
-	// default is `webhook`.
+	// The name of the provider, which notifications carry as their sender. It
+	// stands in the path of receipts and labels metrics; two channels need two
+	// names. A notification that waits is only sent by a provider of the name
+	// that it carries. The default is `webhook`.
 	Name string `json:"name,omitempty"`
 
 	// The URL to call. It must be https, unless it names this machine or
@@ -47,19 +49,21 @@ type DeliveryWebhook struct {
 	Fields map[string]string `json:"fields,omitempty"`
 
 	// A JSON document whose strings may hold the same placeholders, instead of
-	// `fields`.
+	// `fields` and `format`.
 	Body string `json:"body,omitempty"`
 
-	// The statuses that mean that the notification was taken. The default is
-	// 200, 201, 202 and 204.
+	// The statuses, from 200 to 499, that mean that the notification was taken.
+	// The default is 200, 201, 202 and 204. Other answers of 4xx but 408, 425
+	// and 429 end the notification; all else is tried again.
 	Expect []int `json:"expect,omitempty"`
 
-	// How long a call may take. The default is 10s; it must be below 30s.
+	// How long a call may take, from resolution to the end of the answer. The
+	// default is 10s; it must be below 30s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
 	// Where the answer's JSON has the provider's own reference, such as
-	// `messages.0.id`. By default the provider is expected to report the
-	// reference that it was given.
+	// `messages.0.id`, under which its reports then come. By default the
+	// provider is expected to report the reference that it was given.
 	ReferencePath string `json:"reference_path,omitempty"`
 
 	// Whether what the provider takes counts as delivered, for providers that
@@ -92,18 +96,21 @@ type WebhookReceipts struct {
 	// of Basic authentication.
 	Secret Secret `json:"secret"`
 
-	// The field with the reference. The default is `reference`.
+	// The field with the reference; in JSON it may be a path such as
+	// `message.id`. The default is `reference`.
 	ReferenceField string `json:"reference_field,omitempty"`
 
 	// The field with the status. The default is `status`.
 	StatusField string `json:"status_field,omitempty"`
 
-	// The field with the reason of a failure. The default is `reason`.
+	// The field with the reason of a failure, which reports may leave out. The
+	// default is `reason`.
 	ReasonField string `json:"reason_field,omitempty"`
 
-	// What the provider's status words mean, beside the usual ones: `sending`,
+	// What the provider's status words mean, whatever their case: `sending`,
 	// `delivered`, `temporary-failure`, `permanent-failure` or
-	// `technical-failure`.
+	// `technical-failure`. It adds to the usual words, such as `accepted`,
+	// `delivered`, `undelivered` and `rejected`, and wins over them.
 	Statuses map[string]storage.Status `json:"statuses,omitempty"`
 }
 

@@ -21,15 +21,18 @@ type Dispatch struct {
 	Concurrency int `json:"concurrency,omitempty"`
 
 	// How long after its creation a notification is tried before it ends as
-	// `technical-failure`. The default is 4h.
+	// `technical-failure`. Between two attempts lie 5 s at first, up to 5 min
+	// later, or what the provider asks for by `Retry-After`, up to 1 h. The
+	// default is 4h.
 	RetryFor caddy.Duration `json:"retry_for,omitempty"`
 
 	// How long a notification that a provider has taken waits for a receipt
 	// before it ends as `temporary-failure`. The default is 72h.
 	ReceiptTimeout caddy.Duration `json:"receipt_timeout,omitempty"`
 
-	// How long the end of the process waits for sends that are under way; they
-	// are tried again at the next start. The default is 10s.
+	// How long the end of the process waits for sends that are under way. Those
+	// that have not ended by then are cancelled, and tried again at the next
+	// start with the same reference. The default is 10s.
 	Grace caddy.Duration `json:"grace,omitempty"`
 }
 
@@ -73,18 +76,8 @@ func (c *Dispatch) unmarshal(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// dispatcher is a running delivery.Dispatcher. It holds the storage, and the
-// providers' connections, until its last send is recorded.
-type dispatcher struct {
-	d      *delivery.Dispatcher
-	cancel context.CancelFunc
-	loops  sync.WaitGroup
-	end    func()
-	grace  time.Duration
-	logger *zap.Logger
-}
-
-func (a *App) startDispatcher() (*dispatcher, error) {
+// newDispatcher checks how notifications are delivered. It starts nothing.
+func (a *App) newDispatcher() (*delivery.Dispatcher, error) {
 	if a.Dispatch.Concurrency < 0 {
 		return nil, errors.New("dispatch: concurrency is negative")
 	}
@@ -102,15 +95,26 @@ func (a *App) startDispatcher() (*dispatcher, error) {
 	if n := a.Dispatch.Concurrency; n > 0 {
 		cfg.Concurrency = map[storage.Channel]int{storage.SMS: n, storage.Email: n}
 	}
-	d, err := delivery.New(cfg)
-	if err != nil {
-		return nil, err
-	}
+	return delivery.New(cfg)
+}
+
+// running is a dispatcher that runs. It holds the storage, and the providers'
+// connections, until its last send is recorded.
+type running struct {
+	d      *delivery.Dispatcher
+	cancel context.CancelFunc
+	loops  sync.WaitGroup
+	end    func()
+	grace  time.Duration
+	logger *zap.Logger
+}
+
+func (a *App) runDispatcher() (*running, error) {
 	if err := a.handle.Acquire(context.Background(), awaitTimeout); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &dispatcher{d: d, cancel: cancel, grace: time.Duration(a.Dispatch.Grace), logger: a.logger}
+	r := &running{d: a.dispatcher, cancel: cancel, grace: time.Duration(a.Dispatch.Grace), logger: a.logger}
 	if r.grace == 0 {
 		r.grace = defaultGrace
 	}
@@ -119,7 +123,7 @@ func (a *App) startDispatcher() (*dispatcher, error) {
 		a.handle.Release()
 	}
 	r.loops.Go(func() {
-		if err := d.Run(ctx); err != nil {
+		if err := r.d.Run(ctx); err != nil {
 			a.logger.Error("delivery ended", zap.Error(err))
 		}
 	})
@@ -128,7 +132,7 @@ func (a *App) startDispatcher() (*dispatcher, error) {
 
 // stop ends claiming and returns; when the process exits it first waits for the
 // sends under way, otherwise they end in the background.
-func (r *dispatcher) stop(exiting bool) error {
+func (r *running) stop(exiting bool) error {
 	r.cancel()
 	r.loops.Wait()
 	drain := func() error {

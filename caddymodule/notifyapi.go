@@ -82,20 +82,19 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 	}
 	n.app.needStorage("notify_api")
 	auth := notifyauth.Config{
-		Services:  n.app.directory,
-		Leeway:    time.Duration(n.Leeway),
-		MaxBody:   n.MaxBody,
-		// The body, its JSON, the text in it and the rendered message.
-		BufferFactor: 4,
-		BasePath:  n.BasePath,
-		ServeRoot: true,
-		Query:     notifyauth.QueryUnsigned,
-		Now:       clock,
-		Logger:    ctx.Slogger(),
-		Observe:   observeAuth,
+		Services:     n.app.directory,
+		Leeway:       time.Duration(n.Leeway),
+		MaxBody:      n.MaxBody,
+		BufferFactor: apiBufferFactor,
+		BasePath:     n.BasePath,
+		ServeRoot:    true,
+		Query:        notifyauth.QueryUnsigned,
+		Now:          clock,
+		Logger:       ctx.Slogger(),
+		Observe:      observeAuth,
 	}
-	if n.MaxBuffered > 0 {
-		auth.Buffers = notifyauth.NewBudget(n.MaxBuffered)
+	if auth.Buffers, err = bufferBudget(n.MaxBuffered, n.MaxBody, apiBufferFactor); err != nil {
+		return err
 	}
 	verifier, err := notifyauth.New(auth)
 	if err != nil {
@@ -120,8 +119,26 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	n.handler = api.Handler(verifier, original)
+	n.handler = api.Handler(apiVerifier{verifier}, original)
 	return nil
+}
+
+// apiBufferFactor counts what a body becomes in the API: the body itself, its
+// JSON, the text in it and the rendered message.
+const apiBufferFactor = 4
+
+// apiVerifier tells Caddy who was authenticated, as notify_auth does.
+type apiVerifier struct{ *notifyauth.Verifier }
+
+// Authenticate implements notifications.Authenticator.
+func (v apiVerifier) Authenticate(w http.ResponseWriter, r *http.Request, o notifyauth.Original) (notifyauth.Identity, func(), error) {
+	span := startSpan(r, "notify_api")
+	id, release, err := v.Verifier.Authenticate(w, r, o)
+	endSpan(span, id, err)
+	if err == nil {
+		setUser(r, id)
+	}
+	return id, release, err
 }
 
 // limitOf turns the configuration's "absent means default, 0 means none" into

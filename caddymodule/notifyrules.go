@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/signpost-gateway/signpost/handlers/directory"
 	"github.com/signpost-gateway/signpost/handlers/notifyauth"
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
@@ -19,7 +19,9 @@ import (
 // NotifyRules says which Notify tokens are accepted.
 type NotifyRules struct {
 	// The ids of the services that may pass, of this configuration or in
-	// storage. It may be left out when the configuration has just one.
+	// storage; to the others a service outside the list does not exist. It may
+	// be left out when the configuration has just one service, which may pass
+	// then. Placeholders such as `{env.NAME}` are expanded.
 	Services []string `json:"services,omitempty"`
 
 	// The kind of token: `signed` (the default; the claims `iss`, `iat`, `req`
@@ -28,19 +30,21 @@ type NotifyRules struct {
 	Dialect string `json:"dialect,omitempty"`
 
 	// How far the token's `iat` may lie from now, in either direction, in
-	// whole seconds. The default is 30s.
+	// whole seconds and at most 24h, both ends included. The default, also for
+	// 0, is 30s.
 	Leeway caddy.Duration `json:"leeway,omitempty"`
 
 	// The longest body in bytes; beyond it the answer is 413. The default is
 	// 1 MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
 
-	// How many bytes of bodies may be in memory for verification at once;
-	// beyond it the answer is 503. The default is 64 MiB.
+	// How many bytes of bodies may be in memory for verification at once, for
+	// this handler alone; beyond it the answer is 503. It must not be below
+	// `max_body`. The default is 64 MiB, or `max_body` when that is more.
 	MaxBuffered int64 `json:"max_buffered,omitempty"`
 
 	// A prefix of the path that clients do not sign, such as `/api/endpoint`.
-	// Requests must have it.
+	// Requests must have it; what follows it is what is signed.
 	BasePath string `json:"base_path,omitempty"`
 
 	// What becomes of a query string: `refuse` (the default), `signed` (the
@@ -50,7 +54,8 @@ type NotifyRules struct {
 	// Whether a token may be used again while it is valid: `off` (the default)
 	// allows it; `reject` refuses the second use, for methods other than GET,
 	// HEAD, OPTIONS and TRACE. Two lawful identical requests in one second
-	// carry the identical token, so the second would be refused.
+	// carry the identical token, so the second would be refused. Used tokens
+	// are kept in storage. It can't be combined with the dialect `v2`.
 	Replay string `json:"replay,omitempty"`
 
 	// The request header that tells the next handler the service's id. What
@@ -98,11 +103,8 @@ func (n *NotifyRules) provision(ctx caddy.Context) error {
 		Logger:         ctx.Slogger(),
 		Observe:        observeAuth,
 	}
-	if n.MaxBuffered != 0 {
-		if n.MaxBuffered < 0 {
-			return errors.New("max_buffered is negative")
-		}
-		cfg.Buffers = notifyauth.NewBudget(n.MaxBuffered)
+	if cfg.Buffers, err = bufferBudget(n.MaxBuffered, n.MaxBody, 1); err != nil {
+		return err
 	}
 	switch n.Replay {
 	case "", "off":
@@ -141,11 +143,30 @@ func (n *NotifyRules) resolveServices() ([]string, error) {
 	out := make([]string, len(n.Services))
 	for i, id := range n.Services {
 		out[i] = repl.ReplaceKnown(id, "")
-		if !slices.Contains(configured, out[i]) {
-			n.needsStorage = true
+		if slices.Contains(configured, out[i]) {
+			continue
 		}
+		if !directory.CanBeStored(out[i]) {
+			return nil, fmt.Errorf("service %q is not in the configuration, and it can't be in storage either: ids there are UUIDs in lower case", out[i])
+		}
+		n.needsStorage = true
 	}
 	return out, nil
+}
+
+// bufferBudget makes the budget of `max_buffered`, of which one body takes
+// factor times its length; nil stands for the default.
+func bufferBudget(maxBuffered, maxBody, factor int64) (*notifyauth.Budget, error) {
+	if maxBuffered == 0 {
+		return nil, nil
+	}
+	if maxBody == 0 {
+		maxBody = notifyauth.DefaultMaxBody
+	}
+	if least := maxBody * factor; maxBuffered < least {
+		return nil, fmt.Errorf("max_buffered is %d bytes, but one body of max_body (%d bytes) takes %d of it", maxBuffered, maxBody, least)
+	}
+	return notifyauth.NewBudget(maxBuffered), nil
 }
 
 // authenticate verifies the request and returns what ends it. It holds the

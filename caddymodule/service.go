@@ -19,7 +19,7 @@ import (
 // Service is a tenant: whoever signs with one of its keys acts as it.
 type Service struct {
 	// The id of the service, which clients send as the `iss` claim: a UUID in
-	// lower case, or any other text without blanks.
+	// lower case, or any other text without blanks and slashes.
 	ID string `json:"id"`
 
 	// The name of the service, for people. The default is the id.
@@ -45,7 +45,8 @@ type ServiceKey struct {
 
 	// What the key may do: `normal` (the default), `team` or `test`. What is
 	// sent with a test key is stored and reported as delivered, and never
-	// reaches a provider.
+	// reaches a provider. A team key sends as a normal one does; only its rate
+	// limit is counted apart.
 	Type string `json:"type,omitempty"`
 }
 
@@ -60,7 +61,8 @@ type Template struct {
 	// The name of the template, for people.
 	Name string `json:"name,omitempty"`
 
-	// The subject, for emails only. It may hold placeholders.
+	// The subject, which emails need and text messages do not have. It may hold
+	// placeholders.
 	Subject string `json:"subject,omitempty"`
 
 	// The text. `((name))` is replaced by the personalisation of that name;

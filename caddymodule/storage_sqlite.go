@@ -17,14 +17,16 @@ import (
 // single node: one process at a time may hold the file.
 type StorageSQLite struct {
 	// The path of the database. The default is `signpost.db` in Caddy's data
-	// directory. The file, and a missing folder for it, are created readable
-	// for their owner only.
+	// directory; a relative path is relative to the working directory. The
+	// file, and a missing folder for it, are created readable for their owner
+	// only.
 	Path string `json:"path,omitempty"`
 
 	// The key under which the secrets of stored services are encrypted
 	// (AES-256-GCM): 32 bytes as base64. Write a placeholder, `{env.NAME}` or
 	// `{file./path}`. By default a key is made in a file beside the database,
-	// named like it with `.key` at the end.
+	// named like it with `.key` at the end. A database that holds stored keys
+	// does not open under another key.
 	SecretsKey Secret `json:"secrets_key,omitempty"`
 
 	path   string

@@ -179,6 +179,10 @@ func (d *Directory) sealer(ctx context.Context) (*storage.Sealer, error) {
 // sealContext binds a sealed secret to its row.
 func sealContext(k storage.APIKey) string { return "api-key/" + k.ServiceID + "/" + k.Name }
 
+// CanBeStored reports whether a service of that id can be in storage: stored
+// services have UUIDs in lower case.
+func CanBeStored(id string) bool { return isUUID(id) }
+
 // isUUID accepts the canonical lower-case text only: other spellings of a
 // service's id are other services.
 func isUUID(s string) bool {

@@ -1,0 +1,274 @@
+// Package docs_test keeps the README and the pages of this folder true: their
+// Caddyfiles load, their JSON is what those become, their tables have every
+// option, their links lead somewhere, and their Go compiles.
+package docs_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/signpost-gateway/signpost/caddymodule"
+)
+
+const readme = "../../README.md"
+
+// Values for the placeholders of secrets in the examples.
+var environment = map[string]string{
+	"BOOKING_KEY":          "9d6f2c4e-1f0a-4f5b-8b6e-2f4f6d1c7a01",
+	"BOOKING_TEST_KEY":     "9d6f2c4e-1f0a-4f5b-8b6e-2f4f6d1c7a02",
+	"SIGNPOST_SECRETS_KEY": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+	"ACME_TOKEN":           "token",
+	"ACME_RECEIPTS":        "receipts",
+}
+
+// Caddy keeps its data and configuration below the home directory: the tests
+// get one of their own.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "signpost-docs-")
+	if err != nil {
+		panic(err)
+	}
+	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
+		environment[name] = dir
+	}
+	for name, value := range environment {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+	caddy.DefaultStorage.Path = filepath.Join(dir, "caddy") // set before the variables above
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(
+			goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"), // sleeps until it notices
+		); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			code = 1
+		}
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// pages returns the text of every page by its path.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("*.md")
+	require.NoError(t, err)
+	require.Greater(t, len(files), 10)
+	out := make(map[string]string, len(files)+1)
+	for _, file := range append(files, readme) {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		out[file] = string(text)
+	}
+	return out
+}
+
+var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$")
+
+// blocks returns a page's blocks of code in a language.
+func blocks(page, language string) []string {
+	var out []string
+	for _, m := range fence.FindAllStringSubmatch(page, -1) {
+		if m[1] == language {
+			out = append(out, m[2])
+		}
+	}
+	return out
+}
+
+func adapt(text string) ([]byte, error) {
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	return config, err
+}
+
+func validate(t *testing.T, config []byte) {
+	t.Helper()
+	var c caddy.Config
+	require.NoError(t, caddy.StrictUnmarshalJSON(config, &c))
+	require.NoError(t, caddy.Validate(&c))
+}
+
+func TestCaddyfiles(t *testing.T) {
+	for name, page := range pages(t) {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			for _, block := range blocks(page, "caddyfile") {
+				assert.Equal(t, string(caddyfile.Format([]byte(block))), block, "not as caddy fmt has it")
+				config, err := adapt(block)
+				require.NoError(t, err, block)
+				validate(t, config)
+			}
+		})
+	}
+}
+
+// Each page's JSON is a part of what its Caddyfile becomes.
+func TestJSON(t *testing.T) {
+	for name, page := range pages(t) {
+		for _, block := range blocks(page, "json") {
+			t.Run(filepath.Base(name), func(t *testing.T) {
+				var want any
+				require.NoError(t, json.Unmarshal([]byte(block), &want))
+				if name == "notify_provider.md" { // which has no Caddyfile
+					validate(t, []byte(`{"apps": {
+						"signpost": {"services": [{"id": "26785a09-ab16-4eb0-8407-a37497a57506", "keys": [{"name": "live", "secret": "{env.BOOKING_KEY}"}]}]},
+						"http": {"servers": {"s": {"listen": [":80"], "routes": [{"handle": [`+block+`]}]}}}}}`))
+					return
+				}
+				caddyfiles := blocks(page, "caddyfile")
+				require.NotEmpty(t, caddyfiles)
+				config, err := adapt(caddyfiles[0])
+				require.NoError(t, err)
+				var got any
+				require.NoError(t, json.Unmarshal(config, &got))
+				require.True(t, holds(got, want), "not found in %s", config)
+			})
+		}
+	}
+}
+
+// holds reports whether a decoded JSON value has the other one in it.
+func holds(whole, part any) bool {
+	if reflect.DeepEqual(whole, part) {
+		return true
+	}
+	switch whole := whole.(type) {
+	case map[string]any:
+		wanted, isMap := part.(map[string]any)
+		found := isMap && len(wanted) < len(whole)
+		for name, value := range whole {
+			if holds(value, part) {
+				return true
+			}
+			if want, ok := wanted[name]; ok && !reflect.DeepEqual(value, want) {
+				found = false
+			}
+		}
+		for name := range wanted {
+			if _, ok := whole[name]; !ok {
+				found = false
+			}
+		}
+		return found
+	case []any:
+		for _, value := range whole {
+			if holds(value, part) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var knownOptions = regexp.MustCompile(`has no option "bogus"; it has: ([a-z_, ]+)`)
+
+// The message about an unknown option names all that there are: each of them
+// has a row in the tables of its page and of the README.
+func TestEveryOptionIsDocumented(t *testing.T) {
+	all := pages(t)
+	for _, c := range []struct{ page, caddyfile string }{
+		{"notify_auth.md", ":80 {\n notify_auth {\n bogus\n }\n}"},
+		{"notify_api.md", ":80 {\n notify_api {\n bogus\n }\n}"},
+		{"signpost.md", "{\n signpost {\n bogus\n }\n}"},
+		{"signpost.md", "{\n signpost {\n service a {\n bogus\n }\n }\n}"},
+		{"signpost.md", "{\n signpost {\n service a {\n template 1 sms {\n bogus\n }\n }\n }\n}"},
+		{"signpost.md", "{\n signpost {\n dispatch {\n bogus\n }\n }\n}"},
+		{"storage_sqlite.md", "{\n signpost {\n storage sqlite {\n bogus\n }\n }\n}"},
+		{"delivery_webhook.md", "{\n signpost {\n delivery sms webhook {\n bogus\n }\n }\n}"},
+		{"delivery_webhook.md", "{\n signpost {\n delivery sms webhook {\n receipts {\n bogus\n }\n }\n }\n}"},
+	} {
+		_, err := adapt(c.caddyfile)
+		require.Error(t, err)
+		known := knownOptions.FindStringSubmatch(err.Error())
+		require.NotNil(t, known, err.Error())
+		for option := range strings.SplitSeq(strings.TrimSuffix(known[1], ", at "), ", ") {
+			assert.Regexp(t, "(?m)^\\| `"+option+"` \\|", all[c.page], "%s: %s", c.page, option)
+			assert.Regexp(t, "`[^`]*\\b"+option+"\\b[^`]*`", all[readme], "README: %s", option)
+		}
+	}
+}
+
+// Every module of this project has a page and a line in the README.
+func TestEveryModuleIsDocumented(t *testing.T) {
+	all := pages(t)
+	text := new(strings.Builder)
+	for name, page := range all {
+		if name != readme {
+			text.WriteString(page)
+		}
+	}
+	found := 0
+	for _, id := range caddy.Modules() {
+		if !strings.Contains(id, "signpost") && !strings.Contains(id, "notify") {
+			continue
+		}
+		found++
+		assert.Contains(t, text.String(), "Module id: `"+id+"`")
+		assert.Contains(t, all[readme], "| `"+id+"` |")
+	}
+	assert.Greater(t, found, 5)
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)#: ]*)(#[^)]*)?\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	unnamed = regexp.MustCompile("[^a-z0-9 _-]")
+)
+
+// anchors returns the anchors that a page's headings get on GitHub.
+func anchors(page string) []string {
+	var out []string
+	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(page, ""), -1) {
+		name := unnamed.ReplaceAllString(strings.ToLower(m[1]), "")
+		out = append(out, "#"+strings.ReplaceAll(name, " ", "-"))
+	}
+	return out
+}
+
+func TestLinks(t *testing.T) {
+	for name, page := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(page, ""), -1) {
+			target, anchor := name, m[2]
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(name), m[1])
+			}
+			text, err := os.ReadFile(target)
+			require.NoError(t, err, "%s: %s", name, m[0])
+			if anchor != "" {
+				assert.Contains(t, anchors(string(text)), anchor, "%s: %s", name, m[0])
+			}
+		}
+	}
+}
+
+// The README's program compiles.
+func TestGo(t *testing.T) {
+	for _, block := range blocks(pages(t)[readme], "go") {
+		file := filepath.Join(t.TempDir(), "main.go")
+		require.NoError(t, os.WriteFile(file, []byte(block), 0o600))
+		var out bytes.Buffer
+		cmd := exec.Command("go", "build", "-o", os.DevNull, file)
+		cmd.Stdout, cmd.Stderr = &out, &out
+		require.NoError(t, cmd.Run(), out.String())
+		formatted, err := exec.Command("gofmt", "-l", file).CombinedOutput()
+		require.NoError(t, err)
+		assert.Empty(t, string(formatted), "not gofmt-ed")
+	}
+}
