@@ -83,6 +83,17 @@ func TestAdaptErrors(t *testing.T) {
 		{"notify_api option", ":80 {\n notify_api {\n  query signed\n }\n}", `notify_api has no option "query"`},
 		{"notify_api idempotent", ":80 {\n notify_api {\n  idempotent yes\n }\n}", "on, off"},
 		{"notify_api limit", ":80 {\n notify_api {\n  rate_limit -1\n }\n}", "a whole number"},
+		{"half a second", ":80 {\n notify_auth {\n  leeway 500ms\n }\n}", "whole seconds"},
+		{"no time", ":80 {\n notify_auth {\n  leeway 0s\n }\n}", "more than 0"},
+		{"base path", ":80 {\n notify_auth {\n  base_path api\n }\n}", "base path"},
+		{"identity", ":80 {\n notify_auth {\n  identity_header Connection\n }\n}", "Connection"},
+		{"budget", ":80 {\n notify_auth {\n  max_body 2MiB\n  max_buffered 1MiB\n }\n}", "takes 2097152 of it"},
+		{"api budget", ":80 {\n notify_api {\n  max_buffered 1MiB\n }\n}", "takes 4194304 of it"},
+		{"webhook timeout", "{\n signpost {\n  delivery sms webhook {\n   url https://x.example/\n   timeout 30s\n  }\n }\n}", "shorter than the lease"},
+		{"webhook status", "{\n signpost {\n  delivery sms webhook {\n   url https://x.example/\n   receipts {\n    secret x\n    status a b\n   }\n  }\n }\n}", `status "b"`},
+		{"replay in v2", ":80 {\n notify_auth {\n  dialect v2\n  replay reject\n }\n}", "signed dialect"},
+		{"region", ":80 {\n notify_api {\n  region XX\n }\n}", "XX"},
+		{"webhook by http", "{\n signpost {\n  delivery sms webhook {\n   url http://sms.example.org/\n  }\n }\n}", "https"},
 		{"health option", ":80 {\n signpost_health {\n  x\n }\n}", "signpost_health has no options"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -113,19 +124,10 @@ func TestLoadErrors(t *testing.T) {
 		{"email without subject", "service a {\n " + key + "template 1 email x\n}", "", "an email needs a subject"},
 		{"secrets key", "storage sqlite x.db {\n secrets_key abc\n}", "", "secrets_key must be 32 bytes as base64"},
 		{"channel twice", "delivery sms log\ndelivery sms log", "", "configured twice"},
-		{"webhook by http", "delivery sms webhook {\n url http://sms.example.org/\n}", "", "https"},
 		{"no service", "", "notify_auth", "no service is known"},
 		{"two services", "service a {\n " + key + "}\nservice b {\n key k 00000000-0000-4000-8000-000000000000\n}", "notify_auth", "say with `services` which of them may pass"},
-		{"half a second", "service a {\n " + key + "}", "notify_auth {\n leeway 500ms\n}", "whole seconds"},
-		{"base path", "service a {\n " + key + "}", "notify_auth {\n base_path api\n}", "base path"},
-		{"identity", "service a {\n " + key + "}", "notify_auth {\n identity_header Connection\n}", "Connection"},
-		{"budget", "service a {\n " + key + "}", "notify_auth {\n max_body 2MiB\n max_buffered 1MiB\n}", "takes 2097152 of it"},
 		{"service that can't be", "service a {\n " + key + "}", "notify_auth {\n services b\n}", "ids there are UUIDs in lower case"},
-		{"api budget", "", "notify_api {\n max_buffered 1MiB\n}", "takes 4194304 of it"},
-		{"webhook timeout", "delivery sms webhook {\n url https://x.example/\n timeout 30s\n}", "", "shorter than the lease"},
 		{"reserved name", "delivery sms webhook {\n url https://x.example/\n name simulated\n}", "", "reserved"},
-		{"replay in v2", "service a {\n " + key + "}", "notify_auth {\n dialect v2\n replay reject\n}", "signed dialect"},
-		{"region", "", "notify_api {\n region XX\n}", "XX"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			site := ""

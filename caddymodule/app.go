@@ -59,6 +59,7 @@ type App struct {
 	outlets    outlets
 	dispatcher *delivery.Dispatcher
 	running    *running // nil unless started
+	health     *healthCheck
 }
 
 // CaddyModule returns the Caddy module information.
@@ -70,6 +71,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // validate` may run beside a server.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger, a.slogger = ctx.Logger(), ctx.Slogger()
+	a.health = new(healthCheck)
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
@@ -114,7 +116,7 @@ func (a *App) provisionServices() error {
 	a.directory, err = directory.New(directory.Config{
 		Configured: configured,
 		Store:      a.handle.Backend(),
-		SecretsKey: a.storage.secretsKey(),
+		Logger:     a.slogger,
 		Now:        clock,
 	})
 	return err
@@ -165,31 +167,6 @@ func appOf(ctx caddy.Context) (*App, error) {
 }
 
 func (a *App) configuredServices() []string { return a.configured }
-
-// healthReport is what `/ready` answers.
-type healthReport struct {
-	Status  string `json:"status"` // ok or unavailable
-	Storage string `json:"storage,omitempty"`
-}
-
-// ready asks the storage when something needs it.
-func (a *App) ready(ctx context.Context) healthReport {
-	if len(a.needs) == 0 {
-		return healthReport{Status: "ok"}
-	}
-	ctx, cancel := context.WithTimeout(ctx, awaitTimeout)
-	defer cancel()
-	err := a.handle.Acquire(ctx, awaitTimeout)
-	if err == nil {
-		defer a.handle.Release()
-		err = a.handle.Backend().Ping(ctx)
-	}
-	if err != nil {
-		a.logger.Error("not ready", zap.Error(err))
-		return healthReport{Status: "unavailable", Storage: "unavailable"}
-	}
-	return healthReport{Status: "ok", Storage: "ok"}
-}
 
 // parseGlobalOption reads the global option:
 //

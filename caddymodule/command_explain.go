@@ -28,13 +28,14 @@ Exit status 1 means that the server would refuse the request.`,
 	at := f.String("at", "", "The server's time, as seconds since 1970 or RFC 3339 (default: now)")
 	leeway := f.Duration("leeway", notifyauth.DefaultLeeway, "The server's leeway")
 	basePath := f.String("base-path", "", "The server's base_path; --path then starts with it")
+	serveRoot := f.Bool("serve-root", false, "The server takes paths without the base path too, as notify_api does")
 	query := f.String("query", "refuse", "The server's query policy: refuse, signed or unsigned")
 	encoding := f.String("content-encoding", "", "The request's Content-Encoding")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		req := notifyauth.ExplainRequest{
 			Authorization: args[0], Method: *what.method, Target: *what.path,
-			Leeway: *leeway, BasePath: *basePath, ContentEncoding: *encoding,
+			Leeway: *leeway, BasePath: *basePath, ContentEncoding: *encoding, ServeRoot: *serveRoot,
 		}
 		var err error
 		if req.Dialect, err = notifyauth.ParseDialect(*what.dialect); err != nil {
@@ -43,13 +44,20 @@ Exit status 1 means that the server would refuse the request.`,
 		if req.Query, err = notifyauth.ParseQueryPolicy(*query); err != nil {
 			return err
 		}
+		if req.Dialect == notifyauth.V2 && !cmd.Flags().Changed("query") {
+			req.Query = notifyauth.QueryUnsigned
+		}
 		if req.Body, err = bodyFlag(cmd, *what.body); err != nil {
 			return err
 		}
 		if req.Now, err = atFlag(*at); err != nil {
 			return err
 		}
-		if service, secret, err := who.get(); err == nil {
+		if who.given() {
+			service, secret, err := who.get()
+			if err != nil {
+				return err
+			}
 			key, err := notifyauth.NewKey("given", secret)
 			if err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -27,7 +28,7 @@ type DeliveryWebhook struct {
 	// that it carries. The default is `webhook`.
 	Name string `json:"name,omitempty"`
 
-	// The URL to call. It must be https, unless it names this machine or
+	// The URL to call. It must be https, unless it names this machine, a private address or
 	// `allow_http` is set. A host name may not resolve to a private, loopback
 	// or link-local address unless `allow_private` has it; an address written
 	// literally may be any.
@@ -53,8 +54,8 @@ type DeliveryWebhook struct {
 	Body string `json:"body,omitempty"`
 
 	// The statuses, from 200 to 499, that mean that the notification was taken.
-	// The default is 200, 201, 202 and 204. Other answers of 4xx but 408, 425
-	// and 429 end the notification; all else is tried again.
+	// The default is 200, 201, 202 and 204. 400, 406, 410, 413, 415, 422 and 451
+	// end the notification; all else is tried again.
 	Expect []int `json:"expect,omitempty"`
 
 	// How long a call may take, from resolution to the end of the answer. The
@@ -93,7 +94,7 @@ type DeliveryWebhook struct {
 // WebhookReceipts says what a provider's reports look like.
 type WebhookReceipts struct {
 	// The secret that reports must carry, as bearer token or as the password
-	// of Basic authentication.
+	// of Basic authentication: at least 32 characters.
 	Secret Secret `json:"secret"`
 
 	// The field with the reference; in JSON it may be a path such as
@@ -133,16 +134,25 @@ func (w *DeliveryWebhook) Provision(ctx caddy.Context) error {
 	}
 	headers := make(map[string]string, len(w.Headers))
 	for name, value := range w.Headers {
-		if headers[name], err = value.expandQuietly("header " + name); err != nil {
+		expand := value.expandQuietly
+		if secretHeader(name) {
+			expand = func(what string) (string, error) { return value.expand(what, ctx.Logger()) }
+		}
+		if headers[name], err = expand("header " + name); err != nil {
 			return err
 		}
 	}
 	if w.Receipts != nil {
-		if w.secret, err = w.Receipts.Secret.expand("the secret of receipts", ctx.Logger()); err != nil {
+		if w.secret, err = w.Receipts.Secret.expandKey("the secret of receipts", ctx.Logger()); err != nil {
 			return err
 		}
 	}
-	w.hook, err = webhook.New(webhook.Config{
+	w.hook, err = webhook.New(w.config(url, headers))
+	return err
+}
+
+func (w *DeliveryWebhook) config(url string, headers map[string]string) webhook.Config {
+	return webhook.Config{
 		URL: url, Method: w.Method, Headers: headers,
 		Format: webhook.Format(w.Format), Fields: w.Fields, Body: w.Body,
 		Expect: w.Expect, Timeout: time.Duration(w.Timeout),
@@ -150,8 +160,35 @@ func (w *DeliveryWebhook) Provision(ctx caddy.Context) error {
 		IdempotencyHeader: w.IdempotencyHeader,
 		Outgoing:          outgoing.Policy{AllowPrivate: w.AllowPrivate, AllowHTTP: w.AllowHTTP},
 		Logger:            w.logger,
-	})
-	return err
+	}
+}
+
+// check finds what the provider would refuse, so that the error has file and
+// line. Placeholders stay for later.
+func (w *DeliveryWebhook) check(d *caddyfile.Dispenser) error {
+	if time.Duration(w.Timeout) >= delivery.DefaultLease {
+		return d.Errf("timeout %s: it must be shorter than the lease of %s", time.Duration(w.Timeout), delivery.DefaultLease)
+	}
+	url := w.URL
+	if strings.Contains(url, "{") {
+		url = "https://placeholder.invalid/"
+	}
+	headers := make(map[string]string, len(w.Headers))
+	for name := range w.Headers {
+		headers[name] = ""
+	}
+	hook, err := webhook.New(w.config(url, headers))
+	if err != nil {
+		return d.Err(err.Error())
+	}
+	return hook.Close()
+}
+
+// secretHeader guesses by its name whether a header's value is a secret.
+func secretHeader(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"authorization", "cookie", "key", "secret", "token", "password"},
+		func(word string) bool { return strings.Contains(name, word) })
 }
 
 func (w *DeliveryWebhook) senderName() string          { return w.Name }
@@ -214,7 +251,7 @@ func (w *DeliveryWebhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if w.URL == "" {
 		return d.Err("delivery webhook needs a url")
 	}
-	return nil
+	return w.check(d)
 }
 
 func (w *DeliveryWebhook) unmarshalOption(d *caddyfile.Dispenser) error {
@@ -300,6 +337,9 @@ func (w *DeliveryWebhook) unmarshalReceipts(d *caddyfile.Dispenser) error {
 				r.Statuses = make(map[string]storage.Status)
 			}
 			r.Statuses[word] = storage.Status(status)
+			if r.Statuses[word].Rank() < storage.StatusSending.Rank() {
+				return d.Errf("status %q: it must be sending, delivered, temporary-failure, permanent-failure or technical-failure", status)
+			}
 		default:
 			err = unknownOption(d, "receipts", "secret", "reference_field", "status_field", "reason_field", "status")
 		}

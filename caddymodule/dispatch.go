@@ -123,6 +123,7 @@ func (a *App) runDispatcher() (*running, error) {
 		a.handle.Release()
 	}
 	r.loops.Go(func() {
+		a.awaitActive(ctx)
 		if err := r.d.Run(ctx); err != nil {
 			a.logger.Error("delivery ended", zap.Error(err))
 		}
@@ -130,23 +131,46 @@ func (a *App) runDispatcher() (*running, error) {
 	return r, nil
 }
 
+// activePoll is the pause between two looks whether the configuration runs.
+const activePoll = 20 * time.Millisecond
+
+// awaitActive returns when this app's configuration is the one that runs: apps
+// start in any order, and a configuration whose other apps fail must not have
+// sent anything.
+func (a *App) awaitActive(ctx context.Context) {
+	t := time.NewTicker(activePoll)
+	defer t.Stop()
+	for {
+		if v, err := caddy.ActiveContext().AppIfConfigured(appID); err == nil && v == a {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
 // stop ends claiming and returns; when the process exits it first waits for the
 // sends under way, otherwise they end in the background.
 func (r *running) stop(exiting bool) error {
 	r.cancel()
 	r.loops.Wait()
-	drain := func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), r.grace)
+	drain := func(within time.Duration) error {
+		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
 		err := r.d.Wait(ctx)
 		r.end()
 		return err
 	}
 	if exiting {
-		return drain()
+		return drain(r.grace)
 	}
 	go func() {
-		if err := drain(); err != nil {
+		// No provider takes longer, so nothing is cut off, which would be sent
+		// again.
+		if err := drain(delivery.DefaultSendTimeout + defaultGrace); err != nil {
 			r.logger.Warn("sends of the previous configuration were cut off and will be tried again", zap.Error(err))
 		}
 	}()

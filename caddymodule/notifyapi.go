@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/signpost-gateway/signpost/handlers/notifications"
+	"github.com/signpost-gateway/signpost/handlers/notifications/recipient"
 	"github.com/signpost-gateway/signpost/handlers/notifyauth"
 )
 
@@ -81,21 +82,12 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 		return err
 	}
 	n.app.needStorage("notify_api")
-	auth := notifyauth.Config{
-		Services:     n.app.directory,
-		Leeway:       time.Duration(n.Leeway),
-		MaxBody:      n.MaxBody,
-		BufferFactor: apiBufferFactor,
-		BasePath:     n.BasePath,
-		ServeRoot:    true,
-		Query:        notifyauth.QueryUnsigned,
-		Now:          clock,
-		Logger:       ctx.Slogger(),
-		Observe:      observeAuth,
-	}
-	if auth.Buffers, err = bufferBudget(n.MaxBuffered, n.MaxBody, apiBufferFactor); err != nil {
+	auth, err := n.config()
+	if err != nil {
 		return err
 	}
+	auth.Services = n.app.directory
+	auth.Logger = ctx.Slogger()
 	verifier, err := notifyauth.New(auth)
 	if err != nil {
 		return err
@@ -121,6 +113,22 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 	}
 	n.handler = api.Handler(apiVerifier{verifier}, original)
 	return nil
+}
+
+// config reads the settings of the authentication.
+func (n *NotifyAPI) config() (cfg notifyauth.Config, err error) {
+	cfg = notifyauth.Config{
+		Leeway:       time.Duration(n.Leeway),
+		MaxBody:      n.MaxBody,
+		BufferFactor: apiBufferFactor,
+		BasePath:     n.BasePath,
+		ServeRoot:    true,
+		Query:        notifyauth.QueryUnsigned,
+		Now:          clock,
+		Observe:      observeAuth,
+	}
+	cfg.Buffers, err = bufferBudget(n.MaxBuffered, n.MaxBody, apiBufferFactor)
+	return cfg, err
 }
 
 // apiBufferFactor counts what a body becomes in the API: the body itself, its
@@ -209,7 +217,18 @@ func (n *NotifyAPI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return nil
+	if _, err := recipient.NewPhones(regionOr(n.Region), n.International); err != nil {
+		return d.Err(err.Error())
+	}
+	cfg, err := n.config()
+	return checkConfig(d, cfg, err)
+}
+
+func regionOr(configured string) string {
+	if configured == "" {
+		return notifications.DefaultRegion
+	}
+	return configured
 }
 
 func (n *NotifyAPI) unmarshalOption(d *caddyfile.Dispenser) error {

@@ -178,7 +178,7 @@ func TestWebhookAndReceipts(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusAccepted)
 	})
-	t.Setenv("SIGNPOST_TEST_RECEIPTS", "receipts-secret")
+	t.Setenv("SIGNPOST_TEST_RECEIPTS", "receipts-secret-receipts-secret-1")
 	base := apiSite(t, fmt.Sprintf("delivery sms webhook {\n name acme\n url %s/send\n receipts {\n secret {env.SIGNPOST_TEST_RECEIPTS}\n}\n}\n", g.URL), "")
 	_, text, _ := do(t, base, "", "POST", "/notifications/sms", `{"to":"07700900111","template":3}`)
 	require.Contains(t, text, `"sender":"acme"`)
@@ -203,10 +203,10 @@ func TestWebhookAndReceipts(t *testing.T) {
 	require.Equal(t, 401, post("", delivered))
 	require.Equal(t, 401, post("wrong", delivered))
 	waitStatus(t, base, "1", "sent")
-	require.Equal(t, 404, post("receipts-secret", `{"reference":"none","status":"delivered"}`))
-	require.Equal(t, 204, post("receipts-secret", delivered))
+	require.Equal(t, 404, post("receipts-secret-receipts-secret-1", `{"reference":"none","status":"delivered"}`))
+	require.Equal(t, 204, post("receipts-secret-receipts-secret-1", delivered))
 	waitStatus(t, base, "1", "delivered")
-	require.Equal(t, 204, post("receipts-secret", fmt.Sprintf(`{"reference":%q,"status":"sent"}`, refs[0])))
+	require.Equal(t, 204, post("receipts-secret-receipts-secret-1", fmt.Sprintf(`{"reference":%q,"status":"sent"}`, refs[0])))
 	waitStatus(t, base, "1", "delivered")
 }
 

@@ -125,7 +125,8 @@ func (h *NotifyAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return unknownOption(d, "notify_auth", append(notifyRuleNames, "errors")...)
 		}
 	}
-	return nil
+	cfg, err := h.config()
+	return checkConfig(d, cfg, err)
 }
 
 // original returns the request as the client sent it. Caddy keeps a copy,

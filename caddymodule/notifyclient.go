@@ -40,6 +40,11 @@ func credentialFlags(cmd *cobra.Command) credentials {
 	}
 }
 
+// given reports whether anything was said about it.
+func (c credentials) given() bool {
+	return *c.service != "" || *c.secret != "" || *c.key != "" || os.Getenv("SIGNPOST_SECRET") != "" || os.Getenv("SIGNPOST_KEY") != ""
+}
+
 // get returns the service id and the secret.
 func (c credentials) get() (service, secret string, err error) {
 	key, err := secretFlag(*c.key, "SIGNPOST_KEY")

@@ -34,6 +34,10 @@ func (p *NotifyProvider) Authenticate(w http.ResponseWriter, r *http.Request) (c
 	if err != nil {
 		if refusal, ok := errors.AsType[*notifyauth.Error](err); ok {
 			notifyauth.SetErrorHeaders(w, r, refusal)
+			if w.Header().Get("WWW-Authenticate") == "" {
+				// What is 403 here, the stock handler answers with 401.
+				w.Header().Set("WWW-Authenticate", `Bearer realm="notify", error="invalid_token"`)
+			}
 			if refusal.Status < http.StatusInternalServerError {
 				return caddyauth.User{}, false, nil
 			}

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -48,7 +49,8 @@ type NotifyRules struct {
 	BasePath string `json:"base_path,omitempty"`
 
 	// What becomes of a query string: `refuse` (the default), `signed` (the
-	// client signs `METHOD path?query`) or `unsigned` (it passes unprotected).
+	// client signs `METHOD path?query`) or `unsigned` (it passes unprotected;
+	// the default with dialect `v2`, which signs no part of the request).
 	Query string `json:"query,omitempty"`
 
 	// Whether a token may be used again while it is valid: `off` (the default)
@@ -79,40 +81,18 @@ func (n *NotifyRules) provision(ctx caddy.Context) error {
 	if n.app, err = appOf(ctx); err != nil {
 		return err
 	}
-	if n.dialect, err = notifyauth.ParseDialect(n.Dialect); err != nil {
-		return err
-	}
-	query, err := notifyauth.ParseQueryPolicy(n.Query)
+	cfg, err := n.config()
 	if err != nil {
 		return err
 	}
-	services, err := n.resolveServices()
-	if err != nil {
+	if cfg.Allow, err = n.resolveServices(); err != nil {
 		return err
 	}
-	cfg := notifyauth.Config{
-		Services:       n.app.directory,
-		Allow:          services,
-		Dialect:        n.dialect,
-		Leeway:         time.Duration(n.Leeway),
-		MaxBody:        n.MaxBody,
-		BasePath:       n.BasePath,
-		Query:          query,
-		IdentityHeader: n.IdentityHeader,
-		Now:            clock,
-		Logger:         ctx.Slogger(),
-		Observe:        observeAuth,
-	}
-	if cfg.Buffers, err = bufferBudget(n.MaxBuffered, n.MaxBody, 1); err != nil {
-		return err
-	}
-	switch n.Replay {
-	case "", "off":
-	case "reject":
+	cfg.Services = n.app.directory
+	cfg.Logger = ctx.Slogger()
+	if n.Replay == "reject" {
 		cfg.Replay = replayGuard{n.app.handle.Backend()}
 		n.needsStorage = true
-	default:
-		return fmt.Errorf("replay %q: it must be off or reject", n.Replay)
 	}
 	if n.verifier, err = notifyauth.New(cfg); err != nil {
 		return err
@@ -120,8 +100,53 @@ func (n *NotifyRules) provision(ctx caddy.Context) error {
 	if n.needsStorage {
 		n.app.needStorage("notify_auth")
 	}
-	if query == notifyauth.QueryUnsigned && n.dialect == notifyauth.Signed {
+	if cfg.Query == notifyauth.QueryUnsigned && n.dialect == notifyauth.Signed {
 		ctx.Logger().Warn("query strings pass unsigned: whoever can change a request on its way can change its query")
+	}
+	return nil
+}
+
+// config reads the settings that stand for themselves.
+func (n *NotifyRules) config() (cfg notifyauth.Config, err error) {
+	if n.dialect, err = notifyauth.ParseDialect(n.Dialect); err != nil {
+		return cfg, err
+	}
+	query, err := notifyauth.ParseQueryPolicy(n.Query)
+	if err != nil {
+		return cfg, err
+	}
+	if n.Query == "" && n.dialect == notifyauth.V2 {
+		query = notifyauth.QueryUnsigned // v2 signs nothing of the request
+	}
+	if n.Replay != "" && n.Replay != "off" && n.Replay != "reject" {
+		return cfg, fmt.Errorf("replay %q: it must be off or reject", n.Replay)
+	}
+	if n.Replay == "reject" && n.dialect == notifyauth.V2 {
+		return cfg, errors.New("replay reject needs the signed dialect: clients of v2 use one token for many requests")
+	}
+	cfg = notifyauth.Config{
+		Dialect:        n.dialect,
+		Leeway:         time.Duration(n.Leeway),
+		MaxBody:        n.MaxBody,
+		BasePath:       n.BasePath,
+		Query:          query,
+		IdentityHeader: n.IdentityHeader,
+		Now:            clock,
+		Observe:        observeAuth,
+	}
+	cfg.Buffers, err = bufferBudget(n.MaxBuffered, n.MaxBody, 1)
+	return cfg, err
+}
+
+// checkConfig finds what a verifier would refuse, so that the error has file
+// and line.
+func checkConfig(d *caddyfile.Dispenser, cfg notifyauth.Config, err error) error {
+	if err == nil {
+		cfg.Services = notifyauth.StaticServices()
+		_, err = notifyauth.New(cfg)
+	}
+	if err != nil {
+		return d.Err(err.Error())
 	}
 	return nil
 }
@@ -169,24 +194,17 @@ func bufferBudget(maxBuffered, maxBody, factor int64) (*notifyauth.Budget, error
 	return notifyauth.NewBudget(maxBuffered), nil
 }
 
-// authenticate verifies the request and returns what ends it. It holds the
-// storage open meanwhile, when it may be asked.
+// authenticate verifies the request and returns what gives its body's memory
+// back. It holds the storage open meanwhile, when it may be asked.
 func (n *NotifyRules) authenticate(w http.ResponseWriter, r *http.Request) (notifyauth.Identity, func(), error) {
 	span := startSpan(r, "notify_auth")
-	releaseStorage := func() {}
 	if n.needsStorage {
-		releaseStorage = n.app.hold(r.Context())
+		// Not until the request has been served, which may take for ever.
+		defer n.app.hold(r.Context())()
 	}
 	id, release, err := n.verifier.Authenticate(w, r, original(r))
 	endSpan(span, id, err)
-	if err != nil {
-		releaseStorage()
-		return id, nil, err
-	}
-	if !n.needsStorage {
-		return id, release, nil
-	}
-	return id, func() { release(); releaseStorage() }, nil
+	return id, release, err
 }
 
 // userMetadata is what the placeholders `{http.auth.user.*}` tell beside the

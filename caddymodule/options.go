@@ -53,8 +53,8 @@ func durationOption(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	if err != nil {
 		return d.Errf("%s %q: %v", name, text, err)
 	}
-	if v < 0 {
-		return d.Errf("%s %q: it must not be negative", name, text)
+	if v <= 0 {
+		return d.Errf("%s %q: it must be more than 0", name, text)
 	}
 	*to = caddy.Duration(v)
 	return nil

@@ -170,3 +170,11 @@ func handMint(service, secret string, iat int64, requestLine, body string) strin
 	signed := enc([]byte(`{"typ":"JWT","alg":"HS256"}`)) + "." + enc(claims)
 	return signed + "." + enc(mac(signed))
 }
+
+// appRunning is the app of the configuration that runs.
+func appRunning(t testing.TB) *App {
+	t.Helper()
+	v, err := caddy.ActiveContext().AppIfConfigured(appID)
+	require.NoError(t, err)
+	return v.(*App)
+}

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"encoding/base64"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,9 +28,8 @@ type StorageSQLite struct {
 	// does not open under another key.
 	SecretsKey Secret `json:"secrets_key,omitempty"`
 
-	path   string
-	key    []byte
-	logger *slog.Logger
+	path string
+	key  []byte
 }
 
 // CaddyModule returns the Caddy module information.
@@ -41,7 +39,6 @@ func (StorageSQLite) CaddyModule() caddy.ModuleInfo {
 
 // Provision works out the path and the key; it touches no file.
 func (s *StorageSQLite) Provision(ctx caddy.Context) error {
-	s.logger = ctx.Slogger()
 	s.path = caddy.NewReplacer().ReplaceKnown(s.Path, "")
 	if s.path == "" {
 		s.path = filepath.Join(caddy.AppDataDir(), "signpost.db")
@@ -60,7 +57,7 @@ func (s *StorageSQLite) poolKey() string { return "sqlite:" + s.path }
 func (s *StorageSQLite) secretsKey() []byte { return s.key }
 
 func (s *StorageSQLite) backend() storage.Backend {
-	return sqlite.New(sqlite.Config{Path: s.path, SecretsKey: s.key, Logger: s.logger})
+	return sqlite.New(sqlite.Config{Path: s.path, SecretsKey: s.key, Logger: lastingLogger("signpost.storage.sqlite"), OpenWait: openTimeout})
 }
 
 // UnmarshalCaddyfile sets up the storage. Syntax:

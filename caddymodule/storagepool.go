@@ -1,9 +1,13 @@
 package caddymodule
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
+	"weak"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -35,15 +39,38 @@ const openTimeout = 30 * time.Second
 // opened; apps start in random order, so the listener may be there first.
 const awaitTimeout = 5 * time.Second
 
+// lettingGo has the handles that no configuration refers to any more. Requests
+// and sends of the last one may still hold them open; a configuration that
+// comes back to such a storage goes on with it. The pointers are weak, so that
+// what has closed is forgotten.
+var lettingGo sync.Map // of weak.Pointer[storage.Handle] by pool key
+
+// pooledHandle is a handle in the pool.
+type pooledHandle struct {
+	*storage.Handle
+	key string
+}
+
+// Destruct implements caddy.Destructor: nobody in the pool refers to it.
+func (p pooledHandle) Destruct() error {
+	lettingGo.Store(p.key, weak.Make(p.Handle))
+	return p.Handle.Destruct()
+}
+
 func acquireHandle(m storageModule) (*storage.Handle, string, error) {
 	key := m.poolKey()
 	h, _, err := storages.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return storage.NewHandle(m.backend()), nil
+		if v, ok := lettingGo.LoadAndDelete(key); ok {
+			if old := v.(weak.Pointer[storage.Handle]).Value(); old != nil && old.Revive() {
+				return pooledHandle{old, key}, nil
+			}
+		}
+		return pooledHandle{storage.NewHandle(m.backend()), key}, nil
 	})
 	if err != nil {
 		return nil, "", err
 	}
-	return h.(*storage.Handle), key, nil
+	return h.(pooledHandle).Handle, key, nil
 }
 
 // needStorage notes that something needs the storage, so that it is opened at
@@ -57,6 +84,15 @@ func (a *App) openStorage(ctx context.Context) error {
 	defer cancel()
 	if err := a.handle.Ready(ctx); err != nil {
 		return fmt.Errorf("opening the storage: %w", err)
+	}
+	if want := a.storage.secretsKey(); want != nil {
+		have, err := a.handle.Backend().SecretsKey(ctx)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(want, have) {
+			return errors.New("secrets_key is not the key with which the storage was opened: it can't be changed while the storage is in use")
+		}
 	}
 	return nil
 }

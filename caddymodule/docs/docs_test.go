@@ -34,7 +34,7 @@ var environment = map[string]string{
 	"BOOKING_TEST_KEY":     "9d6f2c4e-1f0a-4f5b-8b6e-2f4f6d1c7a02",
 	"SIGNPOST_SECRETS_KEY": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
 	"ACME_TOKEN":           "token",
-	"ACME_RECEIPTS":        "receipts",
+	"ACME_RECEIPTS":        "9d6f2c4e-1f0a-4f5b-8b6e-2f4f6d1c7a03",
 }
 
 // Caddy keeps its data and configuration below the home directory: the tests

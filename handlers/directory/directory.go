@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,20 +50,19 @@ type Config struct {
 	Configured []Configured
 	// Store may be nil: then only the configuration's services exist.
 	Store Store
-	// SecretsKey opens and seals stored secrets (storage.SecretsKeySize
-	// bytes). The default is the store's own.
-	SecretsKey []byte
+	// Logger hears of stored keys that can't be read. Default: no log.
+	Logger *slog.Logger
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
 }
 
 // Directory is safe for concurrent use.
 type Directory struct {
-	store      Store
-	secretsKey []byte
-	now        func() time.Time
-	services   map[string]*notifyauth.Service
-	templates  map[templateKey]storage.Template
+	store     Store
+	log       *slog.Logger
+	now       func() time.Time
+	services  map[string]*notifyauth.Service
+	templates map[templateKey]storage.Template
 
 	storedServices  *cache[string, *notifyauth.Service]
 	storedTemplates *cache[templateKey, storage.Template]
@@ -75,12 +75,15 @@ func New(c Config) (*Directory, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
 	d := &Directory{
-		store:      c.Store,
-		secretsKey: c.SecretsKey,
-		now:        c.Now,
-		services:   make(map[string]*notifyauth.Service, len(c.Configured)),
-		templates:  make(map[templateKey]storage.Template),
+		store:     c.Store,
+		log:       c.Logger,
+		now:       c.Now,
+		services:  make(map[string]*notifyauth.Service, len(c.Configured)),
+		templates: make(map[templateKey]storage.Template),
 	}
 	for _, s := range c.Configured {
 		id := s.Service.ID
@@ -147,18 +150,29 @@ func (d *Directory) loadService(ctx context.Context, id string) (*notifyauth.Ser
 		return nil, err
 	}
 	out := &notifyauth.Service{ID: s.ID, Name: s.Name}
+	var unreadable error
 	for _, k := range keys {
-		secret, err := sealer.Open(k.Secret, sealContext(k))
+		key, err := openKey(sealer, k)
 		if err != nil {
-			return nil, storage.Unavailable("reading key "+k.Name+" of service "+id, err)
-		}
-		key, err := notifyauth.NewKey(k.Name, string(secret), notifyauth.WithType(string(k.Type)), notifyauth.WithRevoked(!k.RevokedAt.IsZero()))
-		if err != nil {
-			return nil, storage.Unavailable("reading key "+k.Name+" of service "+id, err)
+			// The other keys go on; only a service without any is away.
+			unreadable = storage.Unavailable("reading key "+k.Name+" of service "+id, err)
+			d.log.ErrorContext(ctx, "a stored key can't be read", "service_id", id, "key_name", k.Name, "error", err)
+			continue
 		}
 		out.Keys = append(out.Keys, key)
 	}
+	if len(out.Keys) == 0 && unreadable != nil {
+		return nil, unreadable
+	}
 	return out, nil
+}
+
+func openKey(sealer *storage.Sealer, k storage.APIKey) (*notifyauth.Key, error) {
+	secret, err := sealer.Open(k.Secret, sealContext(k))
+	if err != nil {
+		return nil, err
+	}
+	return notifyauth.NewKey(k.Name, string(secret), notifyauth.WithType(string(k.Type)), notifyauth.WithRevoked(!k.RevokedAt.IsZero()))
 }
 
 func (d *Directory) loadTemplate(ctx context.Context, k templateKey) (storage.Template, error) {
@@ -166,12 +180,9 @@ func (d *Directory) loadTemplate(ctx context.Context, k templateKey) (storage.Te
 }
 
 func (d *Directory) sealer(ctx context.Context) (*storage.Sealer, error) {
-	key := d.secretsKey
-	if key == nil {
-		var err error
-		if key, err = d.store.SecretsKey(ctx); err != nil {
-			return nil, err
-		}
+	key, err := d.store.SecretsKey(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return storage.NewSealer(key)
 }

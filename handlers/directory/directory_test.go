@@ -28,7 +28,7 @@ type node struct {
 	now time.Time
 }
 
-func newNode(t *testing.T, store Store, key []byte) *node {
+func newNode(t *testing.T, store Store) *node {
 	t.Helper()
 	n := &node{now: time.Unix(1_800_000_000, 0)}
 	k, err := notifyauth.NewKey("live", "3d844edf-8d35-48ac-975b-e847b4f122b0")
@@ -38,8 +38,8 @@ func newNode(t *testing.T, store Store, key []byte) *node {
 			Service:   &notifyauth.Service{ID: configuredID, Name: "Booking", Keys: []*notifyauth.Key{k}},
 			Templates: []storage.Template{{ID: "1", Channel: storage.SMS, Body: "configured"}},
 		}},
-		Store: store, SecretsKey: key,
-		Now: func() time.Time { return n.now },
+		Store: store,
+		Now:   func() time.Time { return n.now },
 	})
 	require.NoError(t, err)
 	return n
@@ -65,7 +65,7 @@ func activeKeys(s *notifyauth.Service) (names []string) {
 func TestServices(t *testing.T) {
 	ctx := t.Context()
 	store := openMemory(t)
-	d, other := newNode(t, store, nil), newNode(t, store, nil)
+	d, other := newNode(t, store), newNode(t, store)
 
 	s, err := d.Service(ctx, configuredID)
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestServices(t *testing.T) {
 
 func TestTemplates(t *testing.T) {
 	ctx := t.Context()
-	d := newNode(t, openMemory(t), nil)
+	d := newNode(t, openMemory(t))
 	_, err := d.Template(ctx, configuredID, "2")
 	require.ErrorIs(t, err, storage.ErrNotFound)
 	put, err := d.PutTemplate(ctx, storage.Template{ServiceID: configuredID, ID: "2", Channel: storage.SMS, Body: "stored"})
@@ -144,7 +144,7 @@ func TestTemplates(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	ctx := t.Context()
-	d := newNode(t, openMemory(t), nil)
+	d := newNode(t, openMemory(t))
 	stored, err := d.AddService(ctx, "", "Stored")
 	require.NoError(t, err)
 	_, err = d.AddKey(ctx, stored.ID, "k", "")
@@ -192,7 +192,7 @@ func TestRefusals(t *testing.T) {
 
 func TestWithoutStorage(t *testing.T) {
 	ctx := t.Context()
-	d := newNode(t, nil, nil)
+	d := newNode(t, nil)
 	_, err := d.Service(ctx, unknownID)
 	require.ErrorIs(t, err, notifyauth.ErrUnknownService)
 	_, err = d.Template(ctx, configuredID, "2")
@@ -201,19 +201,31 @@ func TestWithoutStorage(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoStorage)
 }
 
-// TestSecretsKey: another key opens nothing, and says so instead of letting
-// anyone in.
-func TestSecretsKey(t *testing.T) {
+// otherKey is a store whose secrets key is another than that with which its
+// secrets were sealed.
+type otherKey struct{ Store }
+
+func (otherKey) SecretsKey(context.Context) ([]byte, error) {
+	return make([]byte, storage.SecretsKeySize), nil
+}
+
+// TestUnreadableKeys: a key that can't be read lets nobody in, and keeps
+// nobody out who has another.
+func TestUnreadableKeys(t *testing.T) {
 	ctx := t.Context()
 	store := openMemory(t)
-	d := newNode(t, store, make([]byte, storage.SecretsKeySize))
+	d, wrong := newNode(t, store), newNode(t, otherKey{store})
 	s, err := d.AddService(ctx, "", "Stored")
 	require.NoError(t, err)
-	_, err = d.AddKey(ctx, s.ID, "k", "")
+	_, err = d.AddKey(ctx, s.ID, "first", "")
 	require.NoError(t, err)
-	wrong := newNode(t, store, append(make([]byte, storage.SecretsKeySize-1), 1))
 	_, err = wrong.Service(ctx, s.ID)
 	require.ErrorIs(t, err, storage.ErrUnavailable)
+	_, err = wrong.AddKey(ctx, s.ID, "second", "")
+	require.NoError(t, err)
+	got, err := wrong.Service(ctx, s.ID)
+	require.NoError(t, err)
+	require.Equal(t, []string{"second"}, activeKeys(got))
 }
 
 // faulty fails technically on demand.
@@ -235,7 +247,7 @@ func (f *faulty) Service(ctx context.Context, id string) (storage.Service, error
 func TestCache(t *testing.T) {
 	ctx := t.Context()
 	f := &faulty{Store: openMemory(t)}
-	d := newNode(t, f, nil)
+	d := newNode(t, f)
 	for range 3 {
 		_, err := d.Service(ctx, unknownID)
 		require.ErrorIs(t, err, notifyauth.ErrUnknownService)

@@ -101,6 +101,7 @@ type Event struct {
 // API is the notification API. It is safe for concurrent use.
 type API struct {
 	config Config
+	twins  twins
 	phones *recipient.Phones
 }
 

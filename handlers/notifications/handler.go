@@ -54,6 +54,7 @@ func (a *API) writeAuthError(w http.ResponseWriter, r *http.Request, auth Authen
 	}
 	notifyauth.SetErrorHeaders(w, r, fault)
 	writeRefusal(w, &refusal{status: fault.Status, code: string(fault.Code), text: fault.Message(notifyauth.Signed)})
+	fault.Finish(w, r)
 }
 
 // Serve answers a request that has been authenticated as id, whose body has

@@ -3,6 +3,7 @@ package notifications
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -54,7 +55,13 @@ func TestReplay(t *testing.T) {
 }
 
 func TestConcurrentTwins(t *testing.T) {
-	s := newServer(t, func(c *Config) { c.Observe = nil })
+	for _, limit := range []int{DefaultRateLimit, 1} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) { testConcurrentTwins(t, limit) })
+	}
+}
+
+func testConcurrentTwins(t *testing.T, limit int) {
+	s := newServer(t, func(c *Config) { c.Observe, c.RateLimit = nil, limit })
 	q := s.signed(plainSMS)
 	const n = 16
 	answers := make([]*httptest.ResponseRecorder, n)

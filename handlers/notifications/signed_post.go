@@ -23,22 +23,12 @@ import (
 func (a *API) signedPost(w http.ResponseWriter, r *http.Request, id notifyauth.Identity, rt route, channel storage.Channel) (status int, result string) {
 	ctx, cancel := withStorageTimeout(r)
 	defer cancel()
-	var created storage.Created
-	giveBack, ref := a.take(ctx, r, id)
-	if ref == nil {
-		created, ref = a.signedCreate(ctx, r, id, channel)
-	}
-	if ref != nil {
-		if earlier, ok := a.earlier(ctx, id, ref); ok {
-			created, ref = storage.Created{Notification: earlier, Replayed: true}, nil
-		}
-	}
+	created, ref := a.signedOnce(ctx, r, id, channel)
 	if ref != nil {
 		return a.refuse(w, r, id, rt, ref)
 	}
 	result = resultOK
 	if created.Replayed {
-		giveBack()
 		result = resultReplayed
 		w.Header().Set("Idempotent-Replayed", "true")
 	}
@@ -48,12 +38,41 @@ func (a *API) signedPost(w http.ResponseWriter, r *http.Request, id notifyauth.I
 	return http.StatusCreated, result
 }
 
-// earlier returns what this token has created before, when ref would say
-// otherwise.
-func (a *API) earlier(ctx context.Context, id notifyauth.Identity, ref *refusal) (storage.Notification, bool) {
-	if a.config.NoIdempotency || ref.cause != nil {
-		return storage.Notification{}, false
+// signedOnce creates the notification, or finds what this token has created
+// before. Limits count it once.
+func (a *API) signedOnce(ctx context.Context, r *http.Request, id notifyauth.Identity, channel storage.Channel) (created storage.Created, ref *refusal) {
+	if !a.config.NoIdempotency {
+		first, done := a.twins.begin(id.TokenMAC)
+		if first {
+			defer a.twins.end(id.TokenMAC, done)
+		} else {
+			select {
+			case <-done:
+			case <-ctx.Done():
+				return created, technical(r, ctx.Err())
+			}
+			if n, ok := a.earlier(ctx, id); ok {
+				return storage.Created{Notification: n, Replayed: true}, nil
+			}
+		}
 	}
+	giveBack, ref := a.take(ctx, r, id)
+	if ref == nil {
+		created, ref = a.signedCreate(ctx, r, id, channel)
+	}
+	if ref != nil && ref.cause == nil && !a.config.NoIdempotency {
+		if n, ok := a.earlier(ctx, id); ok {
+			created, ref = storage.Created{Notification: n, Replayed: true}, nil
+		}
+	}
+	if created.Replayed {
+		giveBack()
+	}
+	return created, ref
+}
+
+// earlier returns what this token has created before.
+func (a *API) earlier(ctx context.Context, id notifyauth.Identity) (storage.Notification, bool) {
 	n, err := a.config.Store.Idempotent(ctx, id.ServiceID, id.TokenMAC[:])
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		a.config.Logger.ErrorContext(ctx, "could not look for an earlier notification of this token", "service_id", id.ServiceID, "error", err)
@@ -61,8 +80,6 @@ func (a *API) earlier(ctx context.Context, id notifyauth.Identity, ref *refusal)
 	return n, err == nil
 }
 
-// signedCreate does what is asked, in this order: channel, JSON, fields and
-// template, daily limit.
 // readBody reads the verified body, whose length is known then.
 func readBody(r *http.Request) ([]byte, error) {
 	if r.ContentLength <= 0 {
@@ -73,6 +90,8 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, err
 }
 
+// signedCreate does what is asked, in this order: channel, JSON, fields and
+// template, daily limit.
 func (a *API) signedCreate(ctx context.Context, r *http.Request, id notifyauth.Identity, channel storage.Channel) (created storage.Created, ref *refusal) {
 	if a.config.Senders[channel] == "" {
 		return created, noProvider(channel)

@@ -55,8 +55,7 @@ type Config struct {
 	BasePath string
 	// ServeRoot accepts requests outside BasePath too.
 	ServeRoot bool
-	// Query says what becomes of a query string in the signed dialect.
-	// Default: QueryRefuse.
+	// Query says what becomes of a query string. Default: QueryRefuse.
 	Query QueryPolicy
 	// Replay, when set, refuses the second use of a token by a method other
 	// than GET, HEAD, OPTIONS and TRACE. Only for the signed dialect: the
@@ -194,6 +193,9 @@ func (v *Verifier) setRequestRules() error {
 	}
 	if v.query > QueryUnsigned {
 		return fmt.Errorf("notifyauth: unknown query policy %d", v.query)
+	}
+	if v.query == QuerySigned && v.dialect == V2 {
+		return errors.New("notifyauth: tokens of v2 sign no query: use refuse or unsigned")
 	}
 	if v.replay != nil && v.dialect == V2 {
 		return errors.New("notifyauth: refusing replays needs the signed dialect: clients of v2 use one token for many requests")

@@ -191,11 +191,11 @@ func (e *explainer) checks() {
 		e.service()
 		e.times()
 	}
+	e.path()
 	if e.q.Dialect == V2 {
 		e.add("request", Skipped, "v2 tokens sign neither the request line nor the body")
 		return
 	}
-	e.path()
 	e.req()
 	e.body()
 }

@@ -2,6 +2,7 @@ package notifyauth
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -74,7 +75,7 @@ func (v *Verifier) authenticate(w http.ResponseWriter, r *http.Request, o Origin
 	if body, read, fault = v.verifyBody(r, h); fault != nil {
 		return t, nil, fault
 	}
-	if fault = v.checkReplay(r, h); fault != nil {
+	if fault = v.checkReplay(r.Context(), o.Method, h); fault != nil {
 		if body != nil {
 			body.release()
 		}
@@ -101,11 +102,11 @@ func bearer(header http.Header) (token string, code Code) {
 }
 
 // checkReplay refuses the second use of a token, when that is asked for.
-func (v *Verifier) checkReplay(r *http.Request, h *head) *Error {
+func (v *Verifier) checkReplay(ctx context.Context, method string, h *head) *Error {
 	if v.replay == nil {
 		return nil
 	}
-	switch r.Method {
+	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 		return nil
 	}
@@ -113,7 +114,7 @@ func (v *Verifier) checkReplay(r *http.Request, h *head) *Error {
 	// node's may be behind by as much as a client's.
 	expires := time.Unix(h.claims.iat+2*v.leeway+1, 0)
 	// A copy: the guard may keep it, and h would move to the heap.
-	first, err := v.replay.Remember(r.Context(), h.service.ID, bytes.Clone(h.mac[:]), expires)
+	first, err := v.replay.Remember(ctx, h.service.ID, bytes.Clone(h.mac[:]), expires)
 	switch {
 	case err != nil:
 		return v.refuseFor(CodeUnavailable, h, err)

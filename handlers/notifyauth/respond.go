@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -33,6 +34,25 @@ func (v *Verifier) WriteError(w http.ResponseWriter, r *http.Request, err error)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) //nolint:gosec // JSON of constant texts; the client may have gone
 	}
+	e.Finish(w, r)
+}
+
+// drainFor is how long the body of a request is read and thrown away that was
+// refused for want of memory.
+const drainFor = 5 * time.Second
+
+// Finish is to be called when the answer to a refusal has been written. A body
+// that had no place in memory is thrown away as it comes: its sender did
+// nothing wrong, and must see the answer and no reset connection.
+func (e *Error) Finish(w http.ResponseWriter, r *http.Request) {
+	if e.Code != CodeBusy || !e.CloseConnection || r.ProtoMajor > 1 || r.Header.Get("Expect") != "" {
+		return
+	}
+	c := http.NewResponseController(w)
+	if c.Flush() != nil || c.SetReadDeadline(time.Now().Add(drainFor)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, r.Body) // it ends with the deadline at the latest
 }
 
 // lingerForBody is how long a connection whose request was refused goes on

@@ -61,11 +61,7 @@ func (v *Verifier) verifyHead(ctx context.Context, token string, o Original, h *
 		return target{}, v.refuse(CodeRevoked, h)
 	}
 	t, code := v.target(o)
-	if v.dialect == V2 {
-		// Nothing about the path is signed, so nothing is asked of it.
-		return t, nil
-	}
-	if code == "" {
+	if code == "" && v.dialect == Signed {
 		code = v.checkRequest(&t, s, h)
 	}
 	if code != "" {
@@ -161,6 +157,13 @@ func (v *Verifier) issuer(c *claims) (string, Code) {
 
 // findService sets h.service. A service outside the allow-list is unknown.
 func (v *Verifier) findService(ctx context.Context, iss string, h *head) (Code, error) {
+	// Whoever may not pass is not even looked up: the list is shorter than
+	// the time that a storage takes, or the storage may be away.
+	if v.allow != nil {
+		if _, ok := v.allow[iss]; !ok {
+			return CodeUnknownService, nil
+		}
+	}
 	service, err := v.services.Service(ctx, iss)
 	switch {
 	case errors.Is(err, ErrUnknownService):
@@ -169,11 +172,6 @@ func (v *Verifier) findService(ctx context.Context, iss string, h *head) (Code, 
 		return "", err
 	case service == nil:
 		return CodeUnknownService, nil
-	}
-	if v.allow != nil {
-		if _, ok := v.allow[service.ID]; !ok {
-			return CodeUnknownService, nil
-		}
 	}
 	h.service = service
 	// A compare-and-swap lost to a twin only delays the padding's growth.

@@ -328,7 +328,7 @@ func TestV2(t *testing.T) {
 		{"revoked and old", goodHeader, claims(testService, `"iat":1`), "revoked-secret", clock},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := withToken("POST", "//any%2fpath", forge(t, c.header, c.claims, c.secret))
+			r := withToken("POST", "/any/path", forge(t, c.header, c.claims, c.secret))
 			w := httptest.NewRecorder()
 			v.Middleware(new(seen)).ServeHTTP(w, r)
 			if c.want == "" {
@@ -350,6 +350,30 @@ func TestV2(t *testing.T) {
 	w = httptest.NewRecorder()
 	v.Middleware(new(seen)).ServeHTTP(w, r)
 	assert.Contains(t, w.Body.String(), "Unauthorized: authentication bearer scheme must be used")
+}
+
+// TestV2Target: v2 signs no path, but what follows routes by it.
+func TestV2Target(t *testing.T) {
+	for _, c := range []struct {
+		query  QueryPolicy
+		target string
+		status int
+	}{
+		{QueryRefuse, "/api/a", 200},
+		{QueryRefuse, "/a", 403},
+		{QueryRefuse, "/api/a?x=1", 403},
+		{QueryUnsigned, "/api/a?x=1", 200},
+		{QueryUnsigned, "/api//a", 403},
+		{QueryUnsigned, "/api/%2e%2e/a", 403},
+	} {
+		v := verifier(t, Config{Dialect: V2, BasePath: "/api", Query: c.query})
+		w := httptest.NewRecorder()
+		ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+		v.Middleware(ok).ServeHTTP(w, withToken("GET", c.target, mint(t, MintRequest{Dialect: V2})))
+		assert.Equal(t, c.status, w.Code, c.target)
+	}
+	_, err := New(Config{Services: StaticServices(), Dialect: V2, Query: QuerySigned})
+	require.Error(t, err)
 }
 
 func TestV2BodyIsLimitedButNotBuffered(t *testing.T) {

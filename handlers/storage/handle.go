@@ -119,6 +119,13 @@ func (h *Handle) tryAcquire() (done bool, err error) {
 	return true, nil
 }
 
+// InUse returns how many references are held.
+func (h *Handle) InUse() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.refs
+}
+
 // Release gives a reference back.
 func (h *Handle) Release() {
 	h.mu.Lock()
@@ -140,6 +147,19 @@ func (h *Handle) closeIfUnused() bool {
 	if !h.open {
 		close(h.ready) // whoever waits for it to open waits in vain
 	}
+	return true
+}
+
+// Revive takes Destruct back while the back end is not closed yet, and reports
+// whether it could: a configuration that returns to a storage which an older
+// one is still letting go of goes on with the same back end.
+func (h *Handle) Revive() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.dropped = false
 	return true
 }
 

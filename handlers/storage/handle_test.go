@@ -166,3 +166,17 @@ func TestHandleConcurrentUse(t *testing.T) {
 	wg.Wait()
 	assert.Equal(t, [2]int32{1, 1}, counts(s))
 }
+
+func TestRevive(t *testing.T) {
+	h := storage.NewHandle(new(stub))
+	require.NoError(t, h.Ready(t.Context()))
+	require.NoError(t, h.Acquire(t.Context(), time.Second))
+	require.Equal(t, 1, h.InUse())
+	require.NoError(t, h.Destruct())
+	require.True(t, h.Revive(), "it is still open")
+	h.Release()
+	require.NoError(t, h.Acquire(t.Context(), time.Second), "the revived handle stays open without references")
+	h.Release()
+	require.NoError(t, h.Destruct())
+	require.False(t, h.Revive(), "it has closed")
+}

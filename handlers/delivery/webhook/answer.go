@@ -27,9 +27,10 @@ const maxReference = 255
 
 // permanent are the statuses by which a provider refuses the message itself.
 // Others of the 4xx class, such as 401, 403 and 404, speak of credentials and
-// addresses, which an operator can mend while the notifications wait.
+// addresses, which an operator can mend while the notifications wait; and 409
+// may say that the first attempt is still being worked on.
 var permanent = []int{
-	http.StatusBadRequest, http.StatusNotAcceptable, http.StatusConflict, http.StatusGone,
+	http.StatusBadRequest, http.StatusNotAcceptable, http.StatusGone,
 	http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 	http.StatusUnprocessableEntity, http.StatusUnavailableForLegalReasons,
 }

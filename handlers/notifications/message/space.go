@@ -46,7 +46,9 @@ func tidy(text string) string {
 var lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
 
 func newlines(text string) string {
-	if !strings.ContainsAny(text, "\r\v\f\u0085\u2028\u2029") {
+	// A set with more than ASCII in it would be looked up rune by rune.
+	if !strings.ContainsAny(text, "\r\v\f") && !strings.Contains(text, "\u0085") &&
+		!strings.Contains(text, "\u2028") && !strings.Contains(text, "\u2029") {
 		return text
 	}
 	return lineBreaks.Replace(text)

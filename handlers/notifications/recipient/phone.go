@@ -82,10 +82,12 @@ const (
 // error is a PhoneError.
 //
 // Digits, spaces, "(", ")", "-" and "+" are allowed. A number of the home
-// region passes when it is valid, and also when it only has the length of a
-// mobile number: the ranges reserved for examples and drama, and such as were
-// opened after libphonenumber's release, have no valid lines. A foreign one
-// must be valid. Premium-rate and shared-cost numbers don't pass.
+// region passes when it is a mobile number, and also when libphonenumber knows
+// no such line but it has the length of one: ranges reserved for examples and
+// drama, or opened after its release. A UK number in the very form of the
+// developer page, +44 and ten digits, passes as it did in January 2016 though
+// it be a landline, as the page's own +441234123123 is. A foreign number must
+// be valid. Premium-rate and shared-cost numbers never pass.
 func (p *Phones) Normalise(text string) (string, error) {
 	compact, digits, err := strip(text)
 	switch {
@@ -99,14 +101,15 @@ func (p *Phones) Normalise(text string) (string, error) {
 	if national, ok := p.plainUK(compact); ok {
 		return "+44" + national, nil
 	}
-	return p.parse(compact)
+	return p.parse(compact, p.region == "GB" && text == compact && len(compact) == len("+44")+digitsUK)
 }
 
-// parse asks libphonenumber.
-func (p *Phones) parse(compact string) (string, error) {
+// parse asks libphonenumber. landlines says that home numbers need not be
+// mobile ones.
+func (p *Phones) parse(compact string, landlines bool) (string, error) {
 	var first error
 	for _, number := range p.readings(compact) {
-		n, err := p.check(number)
+		n, err := p.check(number, landlines)
 		if err == nil {
 			return phonenumbers.Format(n, phonenumbers.E164), nil
 		}
@@ -169,7 +172,7 @@ func allowed(r rune) bool {
 	return r >= '0' && r <= '9' || unicode.IsSpace(r)
 }
 
-func (p *Phones) check(number string) (*phonenumbers.PhoneNumber, error) {
+func (p *Phones) check(number string, landlines bool) (*phonenumbers.PhoneNumber, error) {
 	n, err := phonenumbers.Parse(number, p.region)
 	if err != nil {
 		return nil, p.parseError(err)
@@ -177,7 +180,7 @@ func (p *Phones) check(number string) (*phonenumbers.PhoneNumber, error) {
 	if n.GetCountryCode() != p.country {
 		return n, p.checkForeign(n)
 	}
-	return n, p.checkHome(n)
+	return n, p.checkHome(n, landlines)
 }
 
 func (p *Phones) parseError(err error) error {
@@ -193,15 +196,17 @@ func (p *Phones) parseError(err error) error {
 	return ErrNotEnoughDigits
 }
 
-func (p *Phones) checkHome(n *phonenumbers.PhoneNumber) error {
+func (p *Phones) checkHome(n *phonenumbers.PhoneNumber, landlines bool) error {
 	national := phonenumbers.GetNationalSignificantNumber(n)
 	if phonenumbers.IsValidNumber(n) {
-		if costly(n) {
-			return ErrNotHomeNumber
+		if mobile(n) || landlines && phonenumbers.GetNumberType(n) == phonenumbers.FIXED_LINE {
+			return nil
 		}
-		return nil
+		return ErrNotHomeNumber
 	}
 	switch {
+	case p.region == "GB" && len(national) != p.digits && national[0] != '7':
+		return ErrNotHomeNumber // as in March 2016, before its length is looked at
 	case len(national) < p.digits:
 		return ErrNotEnoughDigits
 	case len(national) > p.digits:
@@ -234,9 +239,12 @@ func (p *Phones) plainUK(compact string) (national string, ok bool) {
 		return "", false
 	}
 	prefix, national := compact[:len(compact)-digitsUK], compact[len(compact)-digitsUK:]
+	if national[0] != '7' || national[1] == '0' || national[1] == '6' {
+		return "", false // 070 and 076 are personal numbers and pagers
+	}
 	switch prefix {
 	case "", "0", "44", "+44", "0044":
-		return national, plausibleUK(national)
+		return national, true
 	}
 	return "", false
 }
@@ -258,6 +266,13 @@ func (p *Phones) checkForeign(n *phonenumbers.PhoneNumber) error {
 		return ErrNotValid
 	}
 	return nil
+}
+
+// mobile reports whether a valid number may be a mobile one; some countries
+// don't tell them from landlines.
+func mobile(n *phonenumbers.PhoneNumber) bool {
+	t := phonenumbers.GetNumberType(n)
+	return t == phonenumbers.MOBILE || t == phonenumbers.FIXED_LINE_OR_MOBILE
 }
 
 // costly reports whether the receiver earns on what the sender pays.

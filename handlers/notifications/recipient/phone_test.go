@@ -20,8 +20,6 @@ func phones(t testing.TB, region string, international bool) *Phones {
 
 func TestHomeNumbers(t *testing.T) {
 	for text, want := range map[string]string{
-		"+441234123123":            "+441234123123", // the developer page's example
-		"01234123123":              "+441234123123",
 		"07700900111":              "+447700900111", // reserved for drama
 		"+447700900000":            "+447700900000",
 		"7723456789":               "+447723456789",
@@ -35,7 +33,7 @@ func TestHomeNumbers(t *testing.T) {
 		"447723456789":             "+447723456789",
 		" 07723\u00a0456\t789\r\n": "+447723456789",
 		"07723\u200b456789":        "+447723456789",
-		"020 7946 0958":            "+442079460958",
+		"+441234123123":            "+441234123123", // the developer page's example
 		"+441481960194":            "+441481960194", // Guernsey shares +44
 	} {
 		for _, international := range []bool{false, true} {
@@ -74,7 +72,6 @@ func TestRefusedAtHome(t *testing.T) {
 		"":                        few,
 		"+":                       few,
 		"()":                      few,
-		"123":                     few,
 		"+44":                     few,
 		"0":                       few,
 		"7700900":                 few,
@@ -82,10 +79,31 @@ func TestRefusedAtHome(t *testing.T) {
 		"+44770090011":            few,
 		"077009001111":            many,
 		"+4477009001111":          many,
-		"12025550104":             many,
 		strings.Repeat("7", 50):   many,
 		strings.Repeat("7", 1000): many,
 
+		// The cases of the API's own tests in March 2016.
+		"712345678910":           many,
+		"0712345678910":          many,
+		"0044712345678910":       many,
+		"+44 (0)7123 456 789 10": many,
+		"0712345678":             few,
+		"004471234567":           few,
+		"00447123456":            few,
+		"07123 456 78":           few,
+		"08081 570364":           notUK,
+		"+44 8081 570364":        notUK,
+		"0117 496 0860":          notUK,
+		"+44 117 496 0860":       notUK,
+		"020 7946 0991":          notUK,
+		"+44 20 7946 0991":       notUK,
+		"07123 456789...":        letters,
+		"07123 ☟☜⬇⬆☞☝":           letters,
+		`07";DROP TABLE;"`:       letters,
+		"+44 07ab cde fgh":       letters,
+
+		"123":            notUK,
+		"12025550104":    notUK,
 		"+12025550104":   notUK,
 		"0012025550104":  notUK,
 		"+33612345678":   notUK,
@@ -178,12 +196,12 @@ func TestPlainUK(t *testing.T) {
 			if !ok {
 				return
 			}
-			if got, err := p.parse(compact); err != nil || got != "+44"+national {
+			if got, err := p.parse(compact, false); err != nil || got != "+44"+national {
 				t.Fatalf("%q: got %q, %v", compact, got, err)
 			}
 		})
 	}
-	for _, compact := range []string{"+441234123123", "07700900111", "1234123123", "00447700900111", "447700900111"} {
+	for _, compact := range []string{"+447700900111", "07700900111", "7700900111", "00447700900111", "447700900111"} {
 		_, ok := phones(t, "GB", false).plainUK(compact)
 		assert.True(t, ok, compact)
 		_, ok = phones(t, "FR", true).plainUK(compact)
@@ -235,7 +253,7 @@ func ExamplePhones_Normalise() {
 	fmt.Println(p.Normalise("07700"))
 	// Output:
 	// +447700900111 <nil>
-	//  Invalid phone number: Not enough digits
+	//  Invalid phone number: Not a UK mobile number
 }
 
 func BenchmarkNormalise(b *testing.B) {
