@@ -255,6 +255,37 @@ func (o *countingOutbox) Claim(ctx context.Context, r storage.ClaimRequest) ([]s
 	return c, err
 }
 
+// A worker sends the next while the outcome of the last is recorded, but not
+// without end.
+func TestSendsGoOnWhileOutcomesAreRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		record := make(chan struct{})
+		o := &hookedOutbox{Outbox: b.store, complete: func() error {
+			<-record
+			return nil
+		}}
+		var sends atomic.Int64
+		d := b.dispatcher(o, providerFunc(func(context.Context, Message) (Sent, error) {
+			sends.Add(1)
+			return Sent{Delivered: true}, nil
+		}), func(c *Config) { c.Concurrency = map[storage.Channel]int{storage.SMS: 2} })
+		for range 20 {
+			b.create("fake")
+		}
+		stop := b.run(d)
+		synctest.Wait()
+		assert.EqualValues(t, 2*maxHeld, sends.Load())
+		close(record)
+		synctest.Wait()
+		stop()
+		assert.EqualValues(t, 20, sends.Load())
+		s, err := d.Stats(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, s.Queued)
+	})
+}
+
 func TestConcurrencyIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

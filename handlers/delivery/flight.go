@@ -16,6 +16,7 @@ import (
 type flight struct {
 	lane  *lane
 	begun time.Time
+	sent  bool // its worker is free again
 
 	mu    sync.Mutex
 	claim storage.Claim
@@ -49,16 +50,20 @@ func (d *Dispatcher) fly(f *flight) {
 	sending, stop := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer stop()
 	beat := make(chan struct{})
-	go func() {
+	beats := time.AfterFunc(d.beat(), func() { // most sends end before
 		defer close(beat)
 		d.heartbeat(sending, f, cancel)
-	}()
+	})
 	began := time.Now()
 	sent, err := d.send(sending, provider, &n)
 	took := time.Since(began)
 	cause := context.Cause(sending)
 	stop()
-	<-beat
+	if !beats.Stop() {
+		<-beat
+	}
+	f.sent = true
+	f.lane.release(1, 0)
 
 	outcome, result := d.judge(&n, sent, err, cause)
 	if result != ResultLeaseLost && !d.record(f, outcome) {
@@ -109,16 +114,14 @@ func (d *Dispatcher) send(ctx context.Context, p Provider, n *storage.Notificati
 	return p.Send(ctx, d.message(ctx, n))
 }
 
-// heartbeat renews the lease until the send ends.
+// beat is the pause between two renewals of a lease.
+func (d *Dispatcher) beat() time.Duration { return max(d.cfg.Lease/3, time.Millisecond) }
+
+// heartbeat renews the lease until the send ends, at once for the first time.
 func (d *Dispatcher) heartbeat(sending context.Context, f *flight, cancel context.CancelCauseFunc) {
-	t := time.NewTicker(max(d.cfg.Lease/3, time.Millisecond))
+	t := time.NewTicker(d.beat())
 	defer t.Stop()
-	for {
-		select {
-		case <-sending.Done():
-			return
-		case <-t.C:
-		}
+	for sending.Err() == nil {
 		c := f.current()
 		call, stop := context.WithTimeout(sending, storageTimeout)
 		err := d.cfg.Outbox.Renew(call, c, d.cfg.Now().Add(d.cfg.Lease))
@@ -133,6 +136,10 @@ func (d *Dispatcher) heartbeat(sending context.Context, f *flight, cancel contex
 			}
 		default:
 			d.writes.note(err)
+		}
+		select {
+		case <-sending.Done():
+		case <-t.C:
 		}
 	}
 }
@@ -179,9 +186,13 @@ func (d *Dispatcher) judge(n *storage.Notification, sent Sent, err, cause error)
 	return o, ResultRetry
 }
 
-// postpone puts a notification aside whose sender isn't configured: it keeps
-// waiting, without limit, as the configuration may be mended. A young one is
-// looked at soon again: during a reload the new configuration may know it.
+// absentFor is how long notifications wait at least for a provider that is not
+// configured, so that a slip in the configuration can be mended the next day.
+const absentFor = 24 * time.Hour
+
+// postpone puts a notification aside whose sender isn't configured, until it is
+// too old. A young one is looked at soon again: during a reload the new
+// configuration may know it.
 func (d *Dispatcher) postpone(f *flight, n *storage.Notification) {
 	now := d.cfg.Now()
 	pause := min(max(now.Sub(n.CreatedAt), d.cfg.Retry.Initial), d.cfg.Retry.Max)
@@ -189,6 +200,9 @@ func (d *Dispatcher) postpone(f *flight, n *storage.Notification) {
 	o := storage.Outcome{
 		Status: storage.StatusCreated, At: now, NextAttempt: now.Add(pause),
 		Reason: reason, Unattempted: true,
+	}
+	if now.Sub(n.CreatedAt) >= max(absentFor, d.cfg.Retry.Budget) {
+		o.Status, o.NextAttempt, o.Unattempted = storage.StatusTechnicalFailure, time.Time{}, false
 	}
 	if d.record(f, o) {
 		level := slog.LevelDebug

@@ -2,6 +2,8 @@ package delivery
 
 import (
 	"context"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/signpost-gateway/signpost/handlers/storage"
@@ -17,36 +19,66 @@ const (
 
 // lane is one channel's share of the work.
 type lane struct {
-	channel storage.Channel
-	slots   chan struct{} // full when all workers are busy
-	wake    chan struct{}
+	channel     storage.Channel
+	concurrency int
+	wake        chan struct{}
+	freed       chan struct{} // receives when a worker has become free
+
+	mu      sync.Mutex
+	workers int // busy ones
+	held    int // claims, including those whose outcome is being recorded
 }
 
+// maxHeld bounds the claims of a lane, for each of its workers: a worker sends
+// the next notification while the outcome of the last is recorded, so that
+// outcomes and claims share transactions.
+const maxHeld = 4
+
 func newLane(channel storage.Channel, concurrency int) *lane {
-	return &lane{channel, make(chan struct{}, concurrency), make(chan struct{}, 1)}
+	return &lane{
+		channel: channel, concurrency: concurrency,
+		wake: make(chan struct{}, 1), freed: make(chan struct{}, 1),
+	}
 }
 
 // acquire waits for a free worker, then takes all that are free.
 func (l *lane) acquire(ctx context.Context) int {
-	select {
-	case l.slots <- struct{}{}:
-	case <-ctx.Done():
-		return 0
-	}
-	n := 1
-	for ; n < cap(l.slots); n++ {
-		select {
-		case l.slots <- struct{}{}:
-		default:
+	for ctx.Err() == nil {
+		if n := l.takeFree(); n > 0 {
 			return n
 		}
+		select {
+		case <-l.freed:
+			// Whoever is about to end its send as well had better be counted.
+			runtime.Gosched()
+		case <-ctx.Done():
+		}
 	}
+	return 0
+}
+
+func (l *lane) takeFree() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := max(0, min(l.concurrency-l.workers, maxHeld*l.concurrency-l.held))
+	l.workers += n
+	l.held += n
 	return n
 }
 
-func (l *lane) release(n int) {
-	for range n {
-		<-l.slots
+// release gives workers and claims back.
+func (l *lane) release(workers, held int) {
+	l.mu.Lock()
+	l.workers -= workers
+	l.held -= held
+	l.mu.Unlock()
+	signal(l.freed)
+}
+
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -63,12 +95,7 @@ func (l *lane) rest(ctx context.Context, d time.Duration) bool {
 }
 
 // stir makes the lane look at its queue again.
-func (l *lane) stir() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
+func (l *lane) stir() { signal(l.wake) }
 
 // spreadWake hands the outbox's one wake-up channel on to all lanes.
 func (d *Dispatcher) spreadWake(ctx context.Context) {
@@ -91,11 +118,17 @@ func (d *Dispatcher) spreadWake(ctx context.Context) {
 // pull claims what is due for as long as ctx lasts.
 func (d *Dispatcher) pull(ctx context.Context, l *lane) {
 	pause := firstPause
+	more := false // may be due: the last claim found one for each worker
 	for ctx.Err() == nil {
-		wait, err := d.untilDue(ctx, l)
+		var wait time.Duration
+		var err error
 		claimed := 0
+		asked := !more
+		if asked {
+			wait, err = d.untilDue(ctx, l)
+		}
 		if err == nil && wait <= 0 {
-			claimed, err = d.claim(ctx, l)
+			claimed, more, err = d.claim(ctx, l)
 		}
 		switch {
 		case err != nil:
@@ -106,7 +139,7 @@ func (d *Dispatcher) pull(ctx context.Context, l *lane) {
 			continue
 		case wait > 0:
 			l.rest(ctx, min(wait, d.cfg.Poll))
-		case claimed == 0:
+		case claimed == 0 && asked:
 			// Due, yet not to be had: another worker was faster.
 			l.rest(ctx, firstPause)
 		}
@@ -133,11 +166,12 @@ func (d *Dispatcher) untilDue(ctx context.Context, l *lane) (time.Duration, erro
 	return due.Sub(d.cfg.Now()), nil
 }
 
-// claim takes as many notifications as there are free workers and starts them.
-func (d *Dispatcher) claim(ctx context.Context, l *lane) (claimed int, err error) {
+// claim takes as many notifications as there are free workers and starts
+// them. more says that there was one for each.
+func (d *Dispatcher) claim(ctx context.Context, l *lane) (claimed int, more bool, err error) {
 	n := l.acquire(ctx)
 	if n == 0 {
-		return 0, ctx.Err()
+		return 0, false, ctx.Err()
 	}
 	// Not cancelled with ctx: a claim that is committed while its answer is
 	// lost would stay leased to nobody.
@@ -151,14 +185,14 @@ func (d *Dispatcher) claim(ctx context.Context, l *lane) (claimed int, err error
 	})
 	d.writes.note(err)
 	if err != nil {
-		l.release(n)
-		return 0, err
+		l.release(n, n)
+		return 0, false, err
 	}
-	l.release(n - len(claims))
+	l.release(n-len(claims), n-len(claims))
 	for _, c := range claims {
 		d.start(ctx, l, c)
 	}
-	return len(claims), nil
+	return len(claims), len(claims) == n, nil
 }
 
 // start begins the flight of a claim, or takes the claim as the new lease of
@@ -169,7 +203,7 @@ func (d *Dispatcher) start(ctx context.Context, l *lane, c storage.Claim) {
 	if f, flying := d.byID[c.Notification.ID]; flying {
 		f.setClaim(c)
 		d.mu.Unlock()
-		l.release(1)
+		l.release(1, 1)
 		return
 	}
 	f := &flight{lane: l, claim: c, begun: d.cfg.Now()}
@@ -181,7 +215,11 @@ func (d *Dispatcher) start(ctx context.Context, l *lane, c storage.Claim) {
 			d.mu.Lock()
 			delete(d.byID, c.Notification.ID)
 			d.mu.Unlock()
-			l.release(1)
+			if f.sent {
+				l.release(0, 1)
+			} else {
+				l.release(1, 1)
+			}
 		}()
 		if giveBack {
 			d.giveBack(f)

@@ -272,4 +272,15 @@ func TestRolledBackBatch(t *testing.T) {
 	first, err = s.Remember(t.Context(), replay, now)
 	require.NoError(t, err)
 	assert.True(t, first)
+
+	request := storage.ClaimRequest{Channel: storage.SMS, Limit: 9, Now: now, Lease: time.Minute}
+	claims, err := s.Claim(t.Context(), request)
+	require.NoError(t, err)
+	assert.Len(t, claims, 2)
+	for _, c := range claims {
+		require.NoError(t, s.Complete(t.Context(), c, storage.Outcome{Status: storage.StatusDelivered, At: now}))
+	}
+	for phase := range s.queued {
+		assert.Zero(t, s.queued[phase].Load(), "neither more nor less than was stored")
+	}
 }

@@ -18,6 +18,7 @@ type mirror struct {
 	lastID  int64
 	tenants map[string]int64
 	totals  map[totalKey]int64
+	queued  queued // sums of totals
 	counts  map[string]count
 
 	idempotency *keyIndex // to the notification's id
@@ -28,10 +29,20 @@ type mirror struct {
 	newTenants []string
 	oldTotals  map[totalKey]int64
 	oldCounts  map[string]count
-	created    bool // anything, so that the dispatcher wakes
+	created    bool    // anything, so that the dispatcher wakes
+	changed    []int64 // notifications that were there before
 }
 
 type totalKey struct{ tenant, kind int64 }
+
+// queued are the numbers of queued notifications by channel.
+type queued [phaseEmail + 1]int64
+
+func (q *queued) add(k totalKey, delta int64) {
+	if c := k.kind / perChannel; k.kind%perChannel == 0 && c > 0 && c < int64(len(q)) {
+		q[c] += delta
+	}
+}
 
 type count struct{ value, expires int64 }
 
@@ -67,6 +78,9 @@ func (m *mirror) load(ctx context.Context, c *conn) error {
 			return err
 		}
 	}
+	for k, n := range m.totals {
+		m.queued.add(k, n)
+	}
 	m.commit()
 	return nil
 }
@@ -76,6 +90,7 @@ func (m *mirror) addTotal(k totalKey, delta int64) {
 		m.oldTotals[k] = m.totals[k]
 	}
 	m.totals[k] += delta
+	m.queued.add(k, delta)
 }
 
 // setCount changes a counter; the zero count stands for none.
@@ -130,6 +145,9 @@ func (m *mirror) rollback() {
 	for _, id := range m.newTenants {
 		delete(m.tenants, id)
 	}
+	for k, old := range m.oldTotals {
+		m.queued.add(k, old-m.totals[k])
+	}
 	maps.Copy(m.totals, m.oldTotals)
 	for k, v := range m.oldCounts {
 		if v == (count{}) {
@@ -149,6 +167,7 @@ func (m *mirror) forget() {
 	clear(m.oldTotals)
 	clear(m.oldCounts)
 	m.created = false
+	m.changed = m.changed[:0]
 }
 
 // keyIndex finds keys by a hash of service and key. Readers may use it beside

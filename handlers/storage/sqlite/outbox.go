@@ -41,6 +41,8 @@ func (w *writer) claim(r storage.ClaimRequest) ([]storage.Claim, error) {
 	until := storage.Micro(r.Now.Add(r.Lease))
 	due := max(asMicro(until), asMicro(now)+1)
 	var claims []storage.Claim
+	// A LIMIT that is a parameter alone makes SQLite prepare the statement anew
+	// at every use, to plan with its value; a sum doesn't.
 	err := w.c.query(w.ctx, func(row []driver.Value) error {
 		rec, err := decode(row)
 		if err != nil {
@@ -50,12 +52,13 @@ func (w *writer) claim(r storage.ClaimRequest) ([]storage.Claim, error) {
 		rec.n.UpdatedAt = now
 		claims = append(claims, storage.Claim{Notification: rec.n, Token: rec.token + 1, LeaseUntil: until})
 		return nil
-	}, `SELECT `+columns+fromNotification+`WHERE n.phase = ? AND n.due <= ? ORDER BY n.due, n.id LIMIT ?`,
+	}, `SELECT `+columns+fromNotification+`WHERE n.phase = ? AND n.due <= ? ORDER BY n.due, n.id LIMIT ? + 0`,
 		channelCode(r.Channel), now, r.Limit)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range claims {
+		w.m.changed = append(w.m.changed, c.Notification.ID)
 		if _, err := w.c.exec(w.ctx, `UPDATE notification SET token = ?, leased = 1, attempts = ?, due = ?, updated_at = ? WHERE id = ?`,
 			c.Token, c.Notification.Attempts, due, now, c.Notification.ID); err != nil {
 			return nil, err
@@ -64,16 +67,25 @@ func (w *writer) claim(r storage.ClaimRequest) ([]storage.Claim, error) {
 	return claims, nil
 }
 
-// held returns the row of a claim whose lease still counts.
-func (w *writer) held(c storage.Claim) (*record, error) {
-	r, err := w.record(c.Notification.ID)
-	if err != nil {
-		return nil, err
+// held returns the row of a claim whose lease still counts, without the fields
+// that neither an outcome nor a renewal needs.
+func (w *writer) held(c storage.Claim) (r *record, err error) {
+	err = w.c.query(w.ctx, func(row []driver.Value) (err error) {
+		r = &record{n: storage.Notification{ID: c.Notification.ID}, token: c.Token, leased: true}
+		n := &r.n
+		if n.Channel, n.Status, err = unkind(asInt(row[0])); err != nil {
+			return err
+		}
+		r.tenant, r.due, n.Attempts = asInt(row[1]), asInt(row[2]), int(asInt(row[3]))
+		n.SentAt, n.CompletedAt, n.ExpiresAt = asTime(row[4]), asTime(row[5]), asTime(row[6])
+		n.Reason, n.ProviderReference = asText(row[7]), asText(row[8])
+		return nil
+	}, `SELECT kind, tenant, due, attempts, sent_at, completed_at, expires_at, reason, provider_reference
+		FROM notification WHERE id = ? AND token = ? AND leased = 1`, c.Notification.ID, c.Token)
+	if err == nil && r == nil {
+		err = storage.ErrLeaseLost
 	}
-	if r == nil || !r.leased || r.token != c.Token {
-		return nil, storage.ErrLeaseLost
-	}
-	return r, nil
+	return r, err
 }
 
 // Renew extends a lease.
@@ -113,6 +125,7 @@ const rank = `min(kind & 7, 2)`
 // save stores the delivery fields of a row that was from. The condition on the
 // rank makes the database itself refuse to move a notification back.
 func (w *writer) save(r *record, from *storage.Notification) error {
+	w.m.changed = append(w.m.changed, r.n.ID)
 	if r.n.Status != from.Status {
 		switch r.phase() {
 		case phaseAwaiting:
@@ -184,10 +197,17 @@ func (w *writer) reported(r storage.Receipt) (*record, error) {
 
 // NextDue returns when the next queued notification becomes due.
 func (s *Store) NextDue(ctx context.Context, channel storage.Channel) (due time.Time, err error) {
-	err = s.read(ctx, "reading the queue", func(c *conn) error {
-		v, _, err := c.one(ctx, `SELECT due FROM notification WHERE phase = ? ORDER BY due LIMIT 1`, channelCode(channel))
-		due = fromMicro(v)
-		return err
+	const doing = "reading the queue"
+	err = s.trusted(ctx, doing, func() error {
+		phase := channelCode(channel)
+		if s.queued[phase].Load() == 0 {
+			return nil
+		}
+		return s.withReader(ctx, doing, func(c *conn) error {
+			v, _, err := c.one(context.WithoutCancel(ctx), `SELECT due FROM notification WHERE phase = ? ORDER BY due LIMIT 1`, phase)
+			due = fromMicro(v)
+			return err
+		})
 	})
 	return due, err
 }

@@ -11,7 +11,19 @@ import (
 
 // NotificationByID returns a service's notification.
 func (s *Store) NotificationByID(ctx context.Context, serviceID string, id int64) (storage.Notification, error) {
-	return s.notification(ctx, `WHERE n.id = ? AND t.id = ?`, id, serviceID)
+	var n storage.Notification
+	err := s.trusted(ctx, readingOne, func() (err error) {
+		known, version, ok := s.recent.get(serviceID, id)
+		if ok {
+			n = known
+			return nil
+		}
+		if n, err = s.find(ctx, `WHERE n.id = ? AND t.id = ?`, id, serviceID); err == nil {
+			s.recent.put(&n, version)
+		}
+		return err
+	})
+	return n, err
 }
 
 // NotificationByUUID returns a service's notification.
@@ -19,9 +31,21 @@ func (s *Store) NotificationByUUID(ctx context.Context, serviceID string, id uui
 	return s.notification(ctx, `WHERE n.uuid = ? AND t.id = ?`, id[:], serviceID)
 }
 
+const readingOne = "reading a notification"
+
 func (s *Store) notification(ctx context.Context, where string, args ...any) (n storage.Notification, err error) {
-	err = s.read(ctx, "reading a notification", func(c *conn) error {
-		r, err := c.record(ctx, where, args...)
+	err = s.trusted(ctx, readingOne, func() error {
+		n, err = s.find(ctx, where, args...)
+		return err
+	})
+	return n, err
+}
+
+// find is called within trusted. The query isn't interrupted when ctx ends: it
+// reads one row, and the driver's watching of ctx would cost a goroutine.
+func (s *Store) find(ctx context.Context, where string, args ...any) (n storage.Notification, err error) {
+	err = s.withReader(ctx, readingOne, func(c *conn) error {
+		r, err := c.record(context.WithoutCancel(ctx), where, args...)
 		if err == nil && r == nil {
 			err = storage.ErrNotFound
 		}
@@ -35,14 +59,14 @@ func (s *Store) notification(ctx context.Context, where string, args ...any) (n 
 
 // Idempotent returns the notification stored under a key.
 func (s *Store) Idempotent(ctx context.Context, serviceID string, key []byte) (storage.Notification, error) {
-	if err := s.enter(ctx, "reading a notification"); err != nil {
+	if err := s.enter(ctx, readingOne); err != nil {
 		return storage.Notification{}, err
 	}
 	defer s.leave()
 	id, ok := s.keys.get(s.keys.hash(serviceID, key))
 	if !ok {
 		// While a fault has emptied the index, nothing is known to be new.
-		return storage.Notification{}, s.read(ctx, "reading a notification", func(*conn) error { return storage.ErrNotFound })
+		return storage.Notification{}, s.read(ctx, readingOne, func(*conn) error { return storage.ErrNotFound })
 	}
 	return s.notification(ctx, `JOIN idempotency AS i ON i.id = n.id WHERE n.id = ? AND t.id = ? AND i.key = ?`, id, serviceID, key)
 }

@@ -51,6 +51,8 @@ type Store struct {
 	lock    *os.File
 	key     []byte
 	keys    *keyIndex // the mirror's, for Idempotent
+	recent  recent
+	queued  [phaseEmail + 1]atomic.Int64 // by channel, as committed
 
 	// faultMu is held for reading during every read, so that the writer can
 	// tell when all connections are closed.
@@ -66,6 +68,7 @@ type state int
 
 const (
 	unopened state = iota
+	opening
 	opened
 	closed
 )
@@ -99,12 +102,17 @@ func New(cfg Config) *Store {
 // failure it may be called again.
 func (s *Store) Open(ctx context.Context) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.state != unopened {
+		s.mu.Unlock()
 		return fmt.Errorf("%w: the SQLite store %s was opened before", storage.ErrUnavailable, s.cfg.Path)
 	}
+	s.state = opening // calls meanwhile fail at once, and don't wait for the lock
+	s.mu.Unlock()
 	w, err := s.open(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil {
+		s.state = unopened
 		return storage.Unavailable("opening "+s.cfg.Path, err)
 	}
 	s.state = opened
@@ -187,7 +195,7 @@ func (s *Store) enter(ctx context.Context, doing string) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	switch s.state {
-	case unopened:
+	case unopened, opening:
 		return fmt.Errorf("%w: %s: the database is not open yet", storage.ErrUnavailable, doing)
 	case closed:
 		return fmt.Errorf("%w: %s: the database is closed", storage.ErrUnavailable, doing)
@@ -234,6 +242,11 @@ func (s *Store) Wake() <-chan struct{} { return s.wake }
 
 // read runs f with a connection of its own.
 func (s *Store) read(ctx context.Context, doing string, f func(c *conn) error) error {
+	return s.trusted(ctx, doing, func() error { return s.withReader(ctx, doing, f) })
+}
+
+// trusted runs f while the store is open and free of faults.
+func (s *Store) trusted(ctx context.Context, doing string, f func() error) error {
 	if err := s.enter(ctx, doing); err != nil {
 		return err
 	}
@@ -243,6 +256,11 @@ func (s *Store) read(ctx context.Context, doing string, f func(c *conn) error) e
 	if s.fault != nil {
 		return storage.Unavailable(doing, s.fault)
 	}
+	return f()
+}
+
+// withReader is called within trusted.
+func (s *Store) withReader(ctx context.Context, doing string, f func(c *conn) error) error {
 	select {
 	case c := <-s.readers:
 		defer func() { s.readers <- c }()

@@ -53,6 +53,7 @@ func (w *writer) sweepNotifications(r storage.SweepRequest) (int64, error) {
 			return 0, err
 		}
 		w.m.addTotal(g.total, -1)
+		w.m.changed = append(w.m.changed, g.id)
 		if g.id == w.m.lastID { // must not be given again after a restart
 			if _, err := w.c.exec(w.ctx, `INSERT INTO meta (name, value) VALUES ('last_id', cast(cast(? AS TEXT) AS BLOB))
 				ON CONFLICT (name) DO UPDATE SET value = excluded.value`, g.id); err != nil {

@@ -158,6 +158,8 @@ func (w *writer) connect(ctx context.Context) (err error) {
 		return err
 	}
 	w.m = m
+	w.s.recent.reset()
+	w.publish()
 	readers := make(chan *conn, w.s.cfg.Readers)
 	for range w.s.cfg.Readers {
 		c, err := dial(ctx, w.s.cfg.Path, "query_only(on)", "cache_size(-2000)", "temp_store(memory)")
@@ -337,13 +339,17 @@ func (w *writer) transaction(ops []*op) (err error) {
 		err = w.s.failpoint()
 	}
 	if err == nil {
-		_, err = w.c.exec(w.ctx, "COMMIT")
+		err = w.s.recent.commit(w.m.changed, func() error {
+			_, err := w.c.exec(w.ctx, "COMMIT")
+			return err
+		})
 	}
 	if err != nil {
 		return w.failed(ops, errors.Join(err, w.undo()))
 	}
 	created := w.m.created
 	w.m.commit()
+	w.publish()
 	if created {
 		select {
 		case w.s.wake <- struct{}{}:
@@ -351,6 +357,13 @@ func (w *writer) transaction(ops []*op) (err error) {
 		}
 	}
 	return nil
+}
+
+// publish tells readers what they need not ask the database for.
+func (w *writer) publish() {
+	for i, n := range w.m.queued {
+		w.s.queued[i].Store(n)
+	}
 }
 
 func (w *writer) failed(ops []*op, err error) error {
