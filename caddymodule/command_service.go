@@ -28,7 +28,7 @@ func servicePath(service string, parts ...string) string {
 // serviceCommand is `caddy signpost service`.
 func serviceCommand() *cobra.Command {
 	return group("service", "Manages the services that are kept in storage",
-		serviceAddCommand(), serviceListCommand(),
+		serviceAddCommand(), serviceListCommand(), serviceNotificationCommand(),
 		group("key", "Manages the keys of stored services", keyAddCommand(), keyListCommand(), keyRevokeCommand()))
 }
 
@@ -70,6 +70,32 @@ func serviceListCommand() *cobra.Command {
 			rows[i] = fmt.Sprintf("%s\t%s\t%s\t%s", s.ID, s.Name, s.Origin, when(s.CreatedAt))
 		}
 		return printTable(cmd.OutOrStdout(), "ID\tNAME\tKEPT IN\tCREATED", rows)
+	}
+	return cmd
+}
+
+func serviceNotificationCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "notification <service> <id>",
+		Short: "Prints how far a notification has come, and why it failed",
+		Args:  cobra.ExactArgs(2),
+	}
+	admin, asJSON := adminFlags(cmd), jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var n deliveryInfo
+		if err := admin.call(http.MethodGet, servicePath(args[0], "notifications", args[1]), nil, &n); err != nil {
+			return err
+		}
+		w := cmd.OutOrStdout()
+		if *asJSON {
+			return printJSON(w, n)
+		}
+		fmt.Fprintf(w, "notification %d (%s) by %s\n%s\n", n.ID, n.UUID, n.Sender, n.Status)
+		if n.Reason != "" {
+			fmt.Fprintf(w, "reason    %s\n", n.Reason)
+		}
+		fmt.Fprintf(w, "attempts  %d\ncreated   %s\nsent      %s\ncompleted %s\n", n.Attempts, when(&n.CreatedAt), when(n.SentAt), when(n.CompletedAt))
+		return nil
 	}
 	return cmd
 }

@@ -52,6 +52,9 @@ func TestStoredServices(t *testing.T) {
 		sent = c.must(t, http.StatusCreated, http.MethodPost, "/notifications/sms", body).notification(t)
 		assert.Equal(t, "New 1", sent.Message)
 		c.await(t, sent.ID, "delivered")
+		out := s.ok(t, "signpost", "service", "notification", id, fmt.Sprint(sent.ID))
+		assert.Contains(t, out, "by log\ndelivered\n")
+		assert.NotContains(t, out, "7723456789")
 	})
 	t.Run("services see their own notifications only", func(t *testing.T) {
 		a, err := newClient(t, plainURL(port)).do(http.MethodGet, fmt.Sprintf("/notifications/%d", sent.ID), nil)

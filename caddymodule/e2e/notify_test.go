@@ -89,7 +89,7 @@ func TestNotifyCommands(t *testing.T) {
 		assert.True(t, strings.HasSuffix(out.stdout, "\n2 200"), out.stdout)
 	})
 	t.Run("refusals", func(t *testing.T) {
-		out := s.run(t, "signpost", "notify", "send", "--to", "123", "--template", "1", "-p", "code=1")
+		out := s.run(t, "signpost", "notify", "send", "--to", "0712", "--template", "1", "-p", "code=1")
 		assert.NotZero(t, out.code)
 		assert.Contains(t, out.all(), "400")
 		assert.Contains(t, out.all(), "Not enough digits")
