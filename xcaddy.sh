@@ -46,7 +46,7 @@ build() {
 		local -a args=(--output "$output" --with "$module/caddymodule" --replace "$module=$PWD")
 		local w
 		for w in "${with[@]+"${with[@]}"}"; do args+=(--with "$w"); done
-		XCADDY_GO_BUILD_FLAGS="-trimpath -tags=$tags -ldflags=-s -ldflags=-w" xcaddy build "$(caddy_version)" "${args[@]}"
+		XCADDY_GO_BUILD_FLAGS="-trimpath -tags $tags -ldflags '-s -w'" xcaddy build "$(caddy_version)" "${args[@]}"
 	elif [ ${#with[@]} -eq 0 ]; then
 		go build -trimpath -tags "$tags" -ldflags '-s -w' -o "$output" ./caddymodule/cmd/caddy
 	else

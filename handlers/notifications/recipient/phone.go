@@ -205,7 +205,7 @@ func (p *Phones) checkHome(n *phonenumbers.PhoneNumber, landlines bool) error {
 		return ErrNotHomeNumber
 	}
 	switch {
-	case p.region == "GB" && len(national) != p.digits && national[0] != '7':
+	case p.region == "GB" && len(national) != p.digits && !strings.HasPrefix(strings.TrimLeft(national, "0"), "7"):
 		return ErrNotHomeNumber // as in March 2016, before its length is looked at
 	case len(national) < p.digits:
 		return ErrNotEnoughDigits

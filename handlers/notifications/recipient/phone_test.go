@@ -253,7 +253,7 @@ func ExamplePhones_Normalise() {
 	fmt.Println(p.Normalise("07700"))
 	// Output:
 	// +447700900111 <nil>
-	//  Invalid phone number: Not a UK mobile number
+	//  Invalid phone number: Not enough digits
 }
 
 func BenchmarkNormalise(b *testing.B) {
