@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -24,6 +25,11 @@ func TestMain(m *testing.M) {
 	}
 	caddy.DefaultStorage.Path = filepath.Join(dir, "caddy") // set before the variables above
 	code := m.Run()
+	// Stop leaves the admin endpoint of the last configuration; one without ends
+	// it.
+	if err := errors.Join(caddy.Load([]byte(`{"admin":{"disabled":true},"logging":{"logs":{"default":{"level":"ERROR"}}}}`), true), caddy.Stop()); err != nil {
+		panic(err)
+	}
 	if code == 0 {
 		// What Caddy itself starts once in a process and never ends.
 		if err := goleak.Find(
