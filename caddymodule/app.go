@@ -166,8 +166,6 @@ func appOf(ctx caddy.Context) (*App, error) {
 	return v.(*App), nil
 }
 
-func (a *App) configuredServices() []string { return a.configured }
-
 // parseGlobalOption reads the global option:
 //
 //	signpost {

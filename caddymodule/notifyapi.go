@@ -217,18 +217,13 @@ func (n *NotifyAPI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	if _, err := recipient.NewPhones(regionOr(n.Region), n.International); err != nil {
-		return d.Err(err.Error())
+	if n.Region != "" {
+		if _, err := recipient.NewPhones(n.Region, n.International); err != nil {
+			return d.Err(err.Error())
+		}
 	}
 	cfg, err := n.config()
 	return checkConfig(d, cfg, err)
-}
-
-func regionOr(configured string) string {
-	if configured == "" {
-		return notifications.DefaultRegion
-	}
-	return configured
 }
 
 func (n *NotifyAPI) unmarshalOption(d *caddyfile.Dispenser) error {

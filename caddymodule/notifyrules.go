@@ -154,7 +154,7 @@ func checkConfig(d *caddyfile.Dispenser, cfg notifyauth.Config, err error) error
 // resolveServices says who may pass, and notes whether any of them can only be
 // in storage.
 func (n *NotifyRules) resolveServices() ([]string, error) {
-	configured := n.app.configuredServices()
+	configured := n.app.configured
 	if len(n.Services) == 0 {
 		switch len(configured) {
 		case 0:

@@ -113,7 +113,7 @@ func (d *Directory) Service(ctx context.Context, id string) (*notifyauth.Service
 	}
 	// Stored services have UUIDs made here; anything else can't be one, and
 	// need not reach the storage.
-	if d.store == nil || !isUUID(id) {
+	if d.store == nil || !CanBeStored(id) {
 		return nil, notifyauth.ErrUnknownService
 	}
 	s, err := d.storedServices.get(ctx, id)
@@ -190,16 +190,13 @@ func (d *Directory) sealer(ctx context.Context) (*storage.Sealer, error) {
 // sealContext binds a sealed secret to its row.
 func sealContext(k storage.APIKey) string { return "api-key/" + k.ServiceID + "/" + k.Name }
 
-// CanBeStored reports whether a service of that id can be in storage: stored
-// services have UUIDs in lower case.
-func CanBeStored(id string) bool { return isUUID(id) }
-
-// isUUID accepts the canonical lower-case text only: other spellings of a
-// service's id are other services.
-func isUUID(s string) bool {
-	if len(s) != 36 {
+// CanBeStored reports whether a service of that id can be in storage. Stored
+// services have UUIDs in their canonical lower-case text; other spellings are
+// other services.
+func CanBeStored(id string) bool {
+	if len(id) != 36 {
 		return false
 	}
-	u, err := uuid.Parse(s)
-	return err == nil && u.String() == s
+	u, err := uuid.Parse(id)
+	return err == nil && u.String() == id
 }

@@ -73,7 +73,7 @@ func (d *Directory) AddService(ctx context.Context, id, name string) (ServiceInf
 	if id == "" {
 		id = uuid.NewString()
 	}
-	if !isUUID(id) {
+	if !CanBeStored(id) {
 		return ServiceInfo{}, inputErrorf("service id %q is not a UUID in lower case", id)
 	}
 	if _, ok := d.services[id]; ok {
