@@ -41,6 +41,7 @@ const (
 	CodeTimeOrder    Code = "time_order" // exp is not after iat
 	CodeLifetime     Code = "lifetime"   // exp is too far away
 	CodeAudience     Code = "audience"
+	CodeRevoked      Code = "revoked" // the token, or all of its subject, is on the list
 	// CodeUnavailable is the only one that is no fault of the token: the keys
 	// can't be looked up now.
 	CodeUnavailable Code = "unavailable"

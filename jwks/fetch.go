@@ -18,18 +18,57 @@ import (
 func (s *URL) fetch(ctx context.Context) (document, error) {
 	doc, err := s.get(ctx)
 	if err != nil {
-		return document{}, fmt.Errorf("jwks: key set at %s: %w", s.poller.cfg.location, withoutURL(err))
+		return document{}, s.located(err)
 	}
 	doc.next = s.nextFetch()
 	return doc, nil
 }
 
+func (s *URL) located(err error) error {
+	return fmt.Errorf("jwks: key set at %s: %w", s.poller.cfg.location, withoutURL(err))
+}
+
+// Fetch gets the text that a key set's server publishes, once, as a [URL] of
+// this configuration does and within its limits, and leaves no connection
+// behind. Its keys are not read: see [Parse].
+func Fetch(ctx context.Context, cfg URLConfig) ([]byte, error) {
+	s, err := NewURL(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	text, _, err := s.download(ctx)
+	if err != nil {
+		return nil, s.located(err)
+	}
+	return text, nil
+}
+
 func (s *URL) get(ctx context.Context) (document, error) {
+	text, header, err := s.download(ctx)
+	switch {
+	case err != nil:
+		return document{}, err
+	case text == nil:
+		s.next = maxAge(header)
+		return document{unchanged: true}, nil
+	}
+	keys, skipped, err := parseUsable(text, Limits{MaxKeys: MaxURLKeys, MaxBytes: MaxURLBytes})
+	if err != nil {
+		return document{}, err
+	}
+	s.etag, s.next = header.Get("ETag"), maxAge(header)
+	return document{keys: keys, skipped: skipped}, nil
+}
+
+// download makes one request. The text is nil when the document is the one with
+// s.etag.
+func (s *URL) download(ctx context.Context) (text []byte, header http.Header, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, FetchTimeout, fmt.Errorf("the answer wasn't complete after %s", FetchTimeout))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url.String(), nil)
 	if err != nil {
-		return document{}, err
+		return nil, nil, err
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	req.Header.Set("User-Agent", s.cfg.UserAgent)
@@ -38,31 +77,25 @@ func (s *URL) get(ctx context.Context) (document, error) {
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return document{}, orCause(ctx, err)
+		return nil, nil, orCause(ctx, err)
 	}
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNotModified && s.etag != "":
-		s.next = maxAge(resp.Header)
-		return document{unchanged: true}, nil
+		return nil, resp.Header, nil
 	case resp.StatusCode != http.StatusOK:
-		return document{}, fmt.Errorf("found status %d, expected 200", resp.StatusCode)
+		return nil, nil, fmt.Errorf("found status %d, expected 200", resp.StatusCode)
 	case resp.ContentLength > MaxURLBytes:
-		return document{}, errTooLong
+		return nil, nil, errTooLong
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, MaxURLBytes+1))
+	text, err = io.ReadAll(io.LimitReader(resp.Body, MaxURLBytes+1))
 	if err != nil {
-		return document{}, orCause(ctx, err)
+		return nil, nil, orCause(ctx, err)
 	}
 	if len(text) > MaxURLBytes {
-		return document{}, errTooLong
+		return nil, nil, errTooLong
 	}
-	keys, skipped, err := parseUsable(text, Limits{MaxKeys: MaxURLKeys, MaxBytes: MaxURLBytes})
-	if err != nil {
-		return document{}, err
-	}
-	s.etag, s.next = resp.Header.Get("ETag"), maxAge(resp.Header)
-	return document{keys: keys, skipped: skipped}, nil
+	return text, resp.Header, nil
 }
 
 var errTooLong = fmt.Errorf("the document is longer than %d KiB", MaxURLBytes>>10)

@@ -1,46 +1,67 @@
 package jwks
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
 	"math/big"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
 
+// fuzzKeys have moduli of even and odd numbers of words and bits.
+var fuzzKeys = sync.OnceValue(func() []*rsa.PrivateKey {
+	odd, err := rsa.GenerateKey(rand.Reader, 2113)
+	if err != nil {
+		panic(err)
+	}
+	return []*rsa.PrivateKey{privateKeys()["test-2048"], privateKeys()["test-3072"], privateKeys()["test-4096"], odd}
+})
+
 // FuzzVerifyPKCS1v15 compares the verification with that of crypto/rsa. What is
 // fuzzed is the encoded message as well, signed with the private key whatever
 // it holds: most mistakes of verifiers are in what they make of that.
 func FuzzVerifyPKCS1v15(f *testing.F) {
-	private := privateKeys()["test-2048"]
 	hashes := []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512}
-	for i, hash := range hashes {
-		h := hash.New()
-		h.Write([]byte("message"))
-		digest := h.Sum(nil)
-		signature, err := rsa.SignPKCS1v15(nil, private, hash, digest)
-		if err != nil {
-			f.Fatal(err)
+	for key, private := range fuzzKeys() {
+		for i, hash := range hashes {
+			h := hash.New()
+			h.Write([]byte("message"))
+			digest := h.Sum(nil)
+			signature, err := rsa.SignPKCS1v15(nil, private, hash, digest)
+			if err != nil {
+				f.Fatal(err)
+			}
+			add := func(i int, digest, data []byte, sign bool) { f.Add(uint8(key), uint8(i), digest, data, sign) }
+			s := new(big.Int).SetBytes(signature)
+			message := new(big.Int).Exp(s, big.NewInt(int64(private.E)), private.N).FillBytes(make([]byte, private.Size()))
+			add(i, digest, signature, false)
+			add(i, digest, message, true)
+			add(i+1, digest, signature, false)
+			add(i, digest[1:], signature, false)
+			add(i, digest, signature[1:], false)
+			add(i, digest, append([]byte{0}, signature...), false)
+			add(i, digest, new(big.Int).Add(s, private.N).Bytes(), false)
+			add(i, digest, new(big.Int).Sub(private.N, s).Bytes(), false)
+			add(i, digest, new(big.Int).Sub(private.N, big.NewInt(1)).Bytes(), false)
+			// Short padding with garbage after the digest, as in CVE-2006-4339.
+			forged := append([]byte{0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0}, digestInfo[hash]...)
+			forged = append(append(forged, digest...), make([]byte, private.Size()-len(forged)-len(digest))...)
+			add(i, digest, forged, true)
+			// An algorithm identifier without its NULL,
+			// and another type of block.
+			add(i, digest, bytes.Replace(message, []byte{5, 0, 4}, []byte{4}, 1), true)
+			add(i, digest, bytes.Replace(message, []byte{0, 1, 0xff}, []byte{0, 2, 0xff}, 1), true)
 		}
-		s := new(big.Int).SetBytes(signature)
-		message := new(big.Int).Exp(s, big.NewInt(int64(private.E)), private.N).FillBytes(make([]byte, private.Size()))
-		f.Add(uint8(i), digest, signature, false)
-		f.Add(uint8(i), digest, message, true)
-		f.Add(uint8(i+1), digest, signature, false)
-		f.Add(uint8(i), digest[1:], signature, false)
-		f.Add(uint8(i), digest, signature[1:], false)
-		f.Add(uint8(i), digest, append([]byte{0}, signature...), false)
-		f.Add(uint8(i), digest, new(big.Int).Add(s, private.N).Bytes(), false)
-		// Short padding with garbage after the digest, as in CVE-2006-4339.
-		forged := append([]byte{0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0}, digestInfo[hash]...)
-		forged = append(append(forged, digest...), make([]byte, private.Size()-len(forged)-len(digest))...)
-		f.Add(uint8(i), digest, forged, true)
 	}
-	f.Add(uint8(0), []byte{}, []byte{}, false)
-	f.Fuzz(func(t *testing.T, which uint8, digest, data []byte, sign bool) {
+	f.Add(uint8(0), uint8(0), []byte{}, []byte{}, false)
+	f.Fuzz(func(t *testing.T, key, which uint8, digest, data []byte, sign bool) {
+		private := fuzzKeys()[int(key)%len(fuzzKeys())]
 		hash := hashes[int(which)%len(hashes)]
 		if sign {
 			m := new(big.Int).SetBytes(data)
@@ -49,7 +70,7 @@ func FuzzVerifyPKCS1v15(f *testing.F) {
 		}
 		want := rsa.VerifyPKCS1v15(&private.PublicKey, hash, digest, data) == nil
 		if got := verifyPKCS1v15(&private.PublicKey, hash, digest, data); got != want {
-			t.Fatalf("%v, but crypto/rsa says %v", got, want)
+			t.Fatalf("%v, but crypto/rsa says %v, with the modulus %x", got, want, private.N)
 		}
 	})
 }
@@ -145,7 +166,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatal(reason)
 			}
 		}
-		published, err := json.Marshal(map[string]any{"keys": keys})
+		published, err := json.Marshal(JWKS{keys})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -81,11 +81,14 @@ func power(base *big.Int, e int, n *big.Int) *big.Int {
 }
 
 // reducer computes remainders modulo n. With B = 2^64 (or 2^32), w the words of
-// n and h half of them, fold is B^(w+h) mod n and inverse is B^(w+h+1) / n.
+// n and h half of them, rounded down, fold is B^(w+h) mod n and inverse is
+// B^(w+h+1) / n, rounded down.
 type reducer struct {
 	n, fold, inverse *big.Int
 	w, h             int
 
+	// high, low and quotient are windows on the words of other numbers: they are
+	// read, and never written to.
 	high, low, quotient, scratch big.Int
 }
 
@@ -99,10 +102,21 @@ func newReducer(n *big.Int) *reducer {
 	return r
 }
 
-// reduce sets x to t mod n, for t < n^2, and overwrites t.
+// reduce sets x to t mod n, for t < n^2, and overwrites t. x and t are
+// different numbers.
 func (r *reducer) reduce(x, t *big.Int) {
-	// Fold what is above B^(w+h) down: about h words remain above n. high and
-	// low are windows on the words of t.
+	r.near(x, t)
+	for x.Cmp(r.n) >= 0 {
+		x.Sub(x, r.n)
+	}
+}
+
+// near sets x to a number that equals t modulo n, is not negative, and is less
+// than 3 * n.
+func (r *reducer) near(x, t *big.Int) {
+	// Fold what is above B^(w+h) down: about h words remain above n. As the part
+	// above is n^2/B^(w+h) at most, and fold less than n, the sum is less than
+	// n^3/B^(w+h) + B^(w+h).
 	if words := t.Bits(); len(words) > r.w+r.h {
 		r.high.SetBits(words[r.w+r.h:])
 		r.low.SetBits(words[:r.w+r.h])
@@ -111,8 +125,16 @@ func (r *reducer) reduce(x, t *big.Int) {
 	} else {
 		x.Set(t)
 	}
-	// Barrett's reduction: the quotient is never too large, and too small by
-	// no more than a few.
+	// Barrett's reduction. The quotient is x/B^(w-1) * inverse / B^(h+2), both
+	// divisions rounded down. Roundings make it smaller only, so it is never
+	// more than x/n, and less than that by
+	//   - less than x/B^(w+h+1) because of inverse, which with v = n/B^w is less
+	//     than v^3 + 1/B,
+	//   - less than B^(w-1)/n, or 1/(B*v), because of x/B^(w-1),
+	//   - less than 1 because of the last.
+	// v is from 1/B to 1; between them v^3 + 1/(B*v) is convex, and at both ends
+	// 1 + 1/B at most. So it is less than 2 + 2/B, and the true quotient larger
+	// by 2 at most.
 	if words := x.Bits(); len(words) >= r.w {
 		r.high.SetBits(words[r.w-1:])
 		r.scratch.Mul(&r.high, r.inverse)
@@ -121,8 +143,5 @@ func (r *reducer) reduce(x, t *big.Int) {
 			t.Mul(&r.quotient, r.n)
 			x.Sub(x, t)
 		}
-	}
-	for x.Cmp(r.n) >= 0 {
-		x.Sub(x, r.n)
 	}
 }

@@ -12,8 +12,14 @@ import (
 	"time"
 )
 
-// maxRefreshWait is how long a request waits for keys that are being loaded.
-const maxRefreshWait = 2 * time.Second
+const (
+	// maxRefreshWait is how long a request waits for keys that are being loaded.
+	maxRefreshWait = 2 * time.Second
+	// maxStartWaiters is how many requests wait for the first load. All tokens
+	// are unknown then, and a reload of the configuration under load should
+	// refuse none; what bounds it is memory.
+	maxStartWaiters = 10_000
+)
 
 var errSourceReused = errors.New("jwks: a source can be started once only, and not after Close")
 
@@ -46,6 +52,11 @@ type Set struct {
 
 	union atomic.Pointer[union]
 
+	// begun is closed when every first load has ended, or the set is closed.
+	begun   chan struct{}
+	begin   sync.Once
+	waiters atomic.Int32 // for begun
+
 	mu      sync.Mutex // orders rebuilds and log lines
 	started bool
 	told    []told // what the log knows of each source
@@ -65,10 +76,12 @@ type union struct {
 	// until is when a key must no longer be used; absent when it doesn't age.
 	until     map[*Key]time.Time
 	conflicts []Skipped
+	// replaced is closed when there is a newer union.
+	replaced chan struct{}
 }
 
 // NewSet makes a set. It does no I/O: see [Set.Start]. Keys that need no
-// loading are there at once.
+// loading are there at once; look-ups of others wait for Start.
 func NewSet(cfg SetConfig) (*Set, error) {
 	if cfg.Name == "" {
 		return nil, errors.New("jwks: a key set needs a name")
@@ -79,6 +92,7 @@ func NewSet(cfg SetConfig) (*Set, error) {
 	s := &Set{
 		name: cfg.Name, issuer: cfg.Issuer, sources: slices.Clone(cfg.Sources),
 		log: cfg.Logger, clock: cfg.Clock, told: make([]told, len(cfg.Sources)),
+		begun: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -123,6 +137,7 @@ func (s *Set) Start(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
+	s.endWaiting()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("jwks: key set %q: %w", s.name, err)
 	}
@@ -133,6 +148,7 @@ func (s *Set) Start(ctx context.Context) error {
 // and no connection of theirs is left. Look-ups go on to answer from the keys at
 // hand, for requests that are still running.
 func (s *Set) Close() error {
+	s.endWaiting()
 	errs := make([]error, len(s.sources))
 	for i, src := range s.sources {
 		errs[i] = src.Close()
@@ -140,128 +156,7 @@ func (s *Set) Close() error {
 	return errors.Join(errs...)
 }
 
-// Key implements [KeySource]. An empty kid means a token without one, which a
-// set with exactly one key accepts. That key verifies tokens with any key id
-// when it has none itself, as keys in PEM do.
-//
-// An unknown key id makes the sources look for new keys; Key waits for that for
-// 2 s at most, or until ctx ends. [ErrUnknownKid] means that the sources were
-// asked, or have been lately. [ErrUnavailable] means that the key can't be told:
-// a source has no keys or too old ones, or the wait was in vain.
-func (s *Set) Key(ctx context.Context, kid string) (*Key, error) {
-	if k, err := s.find(ctx, kid); !errors.Is(err, ErrUnknownKid) {
-		return k, err
-	}
-	if kid == "" && len(s.union.Load().keys) > 0 {
-		// There are several: newer ones would not tell which.
-		return nil, s.unknown()
-	}
-	return s.findAfterRefresh(ctx, kid)
-}
-
-// find looks among the keys at hand.
-func (s *Set) find(ctx context.Context, kid string) (*Key, error) {
-	u := s.union.Load()
-	k, err := u.Key(ctx, kid)
-	if err != nil {
-		// Which of the two errors it is, only the sources can tell.
-		return nil, ErrUnknownKid
-	}
-	if until, ages := u.until[k]; ages && !s.clock().Before(until) {
-		return nil, ErrUnavailable
-	}
-	return k, nil
-}
-
-// findAfterRefresh asks the sources for newer keys and looks again.
-func (s *Set) findAfterRefresh(ctx context.Context, kid string) (*Key, error) {
-	var timeout <-chan time.Time
-	// A load that was on its way already may have read the document before the
-	// key was added to it; hence a second round, which starts a load of its own
-	// if the limiter lets it.
-	for range 2 {
-		waits, crowded := s.askSources()
-		if len(waits) > 0 && timeout == nil {
-			timer := time.NewTimer(maxRefreshWait)
-			defer timer.Stop()
-			timeout = timer.C
-		}
-		inVain := s.await(ctx, waits, timeout, kid)
-		k, err := s.find(ctx, kid)
-		switch {
-		case !errors.Is(err, ErrUnknownKid):
-			return k, err
-		case inVain || crowded:
-			return nil, ErrUnavailable
-		case len(waits) == 0:
-			return nil, s.unknown()
-		}
-	}
-	return nil, s.unknown()
-}
-
-// wait is the end of a load, and the way to leave its queue.
-type wait struct {
-	done    <-chan struct{}
-	release func()
-}
-
-func (s *Set) askSources() (waits []wait, crowded bool) {
-	for _, src := range s.sources {
-		r, ok := src.(Refresher)
-		if !ok {
-			continue
-		}
-		switch done, release, verdict := r.Refresh(); verdict {
-		case Joined:
-			waits = append(waits, wait{done, release})
-		case Crowded:
-			crowded = true
-		case Limited:
-		}
-	}
-	return waits, crowded
-}
-
-// await waits for the loads until the key is there, and reports whether it gave
-// up before they ended.
-func (s *Set) await(ctx context.Context, waits []wait, timeout <-chan time.Time, kid string) (inVain bool) {
-	defer func() {
-		for _, w := range waits {
-			w.release()
-		}
-	}()
-	for _, w := range waits {
-		select {
-		case <-w.done:
-			if _, err := s.find(ctx, kid); err == nil {
-				return false
-			}
-		case <-timeout:
-			return true
-		case <-ctx.Done():
-			return true
-		}
-	}
-	return false
-}
-
-// unknown tells a key that doesn't exist from one that can't be known.
-func (s *Set) unknown() error {
-	now := s.clock()
-	keys := 0
-	for _, src := range s.sources {
-		snap := src.Snapshot()
-		if !snap.usable(now) {
-			return ErrUnavailable
-		}
-		keys += len(snap.Keys)
-	}
-	if keys == 0 {
-		return ErrUnavailable
-	}
-	return ErrUnknownKid
-}
+func (s *Set) endWaiting() { s.begin.Do(func() { close(s.begun) }) }
 
 // Keys returns the keys in use, sorted by key id.
 func (s *Set) Keys() Keys {
@@ -305,7 +200,7 @@ func (s *Set) unite() *union {
 			ages[k] = snap.Until
 		}
 	}
-	u := &union{until: make(map[*Key]time.Time)}
+	u := &union{until: make(map[*Key]time.Time), replaced: make(chan struct{})}
 	u.Index, u.conflicts = NewIndex(all)
 	// A key that several sources have is good for as long as it is in any.
 	for _, k := range all {

@@ -6,11 +6,11 @@ import "slices"
 func (s *Set) update(i int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.union.Load().conflicts
-	u := s.unite()
+	before, u := s.union.Load(), s.unite()
 	s.union.Store(u)
+	close(before.replaced)
 	s.logChange(i)
-	if len(u.conflicts) > 0 && !slices.Equal(before, u.conflicts) {
+	if len(u.conflicts) > 0 && !slices.Equal(before.conflicts, u.conflicts) {
 		s.log.Warn("keys of different sources of the set clash", "skipped", u.conflicts)
 	}
 }

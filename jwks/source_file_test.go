@@ -197,3 +197,40 @@ func TestFileIsNotReadForNothing(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, doc.unchanged)
 }
+
+// On a file server whose clock is ahead, every file is new for long.
+func TestFileFromTheFuture(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	synctest.Test(t, func(t *testing.T) {
+		future := time.Now().Add(time.Hour)
+		write := func(text string) {
+			writeFile(t, path, text)
+			require.NoError(t, os.Chtimes(path, future, future))
+		}
+		f, err := newWatchedFile(path, 100)
+		require.NoError(t, err)
+		read := func() (string, bool) {
+			text, changed, err := f.read()
+			require.NoError(t, err)
+			return string(text), changed
+		}
+		write("one")
+		text, changed := read()
+		require.True(t, changed)
+		assert.Equal(t, "one", text)
+
+		time.Sleep(fileRacy)
+		write("two")
+		text, changed = read()
+		require.True(t, changed, "the clock of files may be coarse")
+		assert.Equal(t, "two", text)
+
+		time.Sleep(1)
+		write("six")
+		_, changed = read()
+		assert.False(t, changed, "looked at only, after a time")
+		f.forget()
+		_, changed = read()
+		assert.True(t, changed)
+	})
+}

@@ -25,6 +25,9 @@ type Config struct {
 	// Bindings are the trusted keys. Required. Several may have one issuer.
 	Bindings []Binding
 	Policy   Policy
+	// Revoked are tokens that are refused though they are good, with
+	// CodeRevoked: a [RevocationList], or the caller's own. Default: none.
+	Revoked Revocations
 	// MaxToken is the longest token in bytes. Default, when 0: 8 KiB
 	// ([jws.MaxBearer]); at most 1 MiB ([jws.MaxDocument]).
 	MaxToken int
@@ -43,6 +46,7 @@ type Verifier struct {
 	bound    map[string][]KeySource
 	unbound  []KeySource
 	policy   Policy
+	revoked  Revocations // nil when there are none
 	maxToken int
 	cache    *cache
 	stdlib   bool
@@ -71,6 +75,7 @@ func New(c Config) (*Verifier, error) {
 	v := &Verifier{
 		bound:    make(map[string][]KeySource),
 		policy:   policy,
+		revoked:  c.Revoked,
 		maxToken: c.MaxToken,
 		stdlib:   c.StandardRSA,
 		now:      c.Now,
@@ -107,8 +112,8 @@ func New(c Config) (*Verifier, error) {
 }
 
 // Verify verifies a compact token: its form, alg and typ; then iss and kid,
-// by which its key is found; then the signature; then the claims. It doesn't
-// keep the bytes. Its errors are [*Error]; all but those with CodeUnavailable
+// by which its key is found; then the signature; then the claims; then whether
+// it was revoked. It doesn't keep the bytes. Its errors are [*Error]; all but those with CodeUnavailable
 // are faults of the token.
 func (v *Verifier) Verify(ctx context.Context, token []byte) (*Token, error) {
 	parts, t, err := v.read(token)
@@ -138,6 +143,9 @@ func (v *Verifier) Verify(ctx context.Context, token []byte) (*Token, error) {
 	}
 	if v.cache != nil && !t.Cached {
 		v.cache.add(sum, t.Key, now, t.Expires)
+	}
+	if v.revoked != nil && v.revoked.Has(t) {
+		return nil, refuse(CodeRevoked, "the token, or its subject, was revoked")
 	}
 	return t, nil
 }

@@ -1,0 +1,191 @@
+package jwks
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// Key implements [KeySource]. An empty kid means a token without one, which a
+// set with exactly one key accepts. That key verifies tokens with any key id
+// when it has none itself, as keys in PEM do.
+//
+// An unknown key id makes the sources look for new keys; Key waits for that, and
+// for the first load of every source, for 2 s at most or until ctx ends. Before
+// Start it waits as well, because requests may come before the load that Start
+// begins. [ErrUnknownKid] means that the sources were asked, or have been
+// lately. [ErrUnavailable] means that the key can't be told: a source has no
+// keys or too old ones, or the wait was in vain.
+func (s *Set) Key(ctx context.Context, kid string) (*Key, error) {
+	if k, err := s.find(ctx, kid); !errors.Is(err, ErrUnknownKid) {
+		return k, err
+	}
+	var p patience
+	defer p.end()
+	if k, err := s.findAfterStart(ctx, &p, kid); !errors.Is(err, ErrUnknownKid) {
+		return k, err
+	}
+	if kid == "" && len(s.union.Load().keys) > 0 {
+		// There are several: newer ones would not tell which.
+		return nil, s.unknown()
+	}
+	return s.findAfterRefresh(ctx, &p, kid)
+}
+
+// find looks among the keys at hand.
+func (s *Set) find(ctx context.Context, kid string) (*Key, error) {
+	u := s.union.Load()
+	k, err := u.Key(ctx, kid)
+	if err != nil {
+		// Which of the two errors it is, only the sources can tell.
+		return nil, ErrUnknownKid
+	}
+	if until, ages := u.until[k]; ages && !s.clock().Before(until) {
+		return nil, ErrUnavailable
+	}
+	return k, nil
+}
+
+// findAfterStart waits for the first load of all sources, if there is one that
+// hasn't ended, and looks again.
+func (s *Set) findAfterStart(ctx context.Context, p *patience, kid string) (*Key, error) {
+	if !s.beginning() {
+		return nil, ErrUnknownKid
+	}
+	if s.waiters.Add(1) > maxStartWaiters {
+		s.waiters.Add(-1)
+		return nil, ErrUnavailable
+	}
+	inVain := s.await(ctx, s.begun, p, kid)
+	s.waiters.Add(-1)
+	k, err := s.find(ctx, kid)
+	if inVain && errors.Is(err, ErrUnknownKid) {
+		return nil, ErrUnavailable
+	}
+	return k, err
+}
+
+// beginning reports whether a source has yet to load for the first time.
+func (s *Set) beginning() bool {
+	select {
+	case <-s.begun:
+		return false
+	default:
+		return slices.ContainsFunc(s.sources, func(src Source) bool { return !src.Snapshot().Loaded })
+	}
+}
+
+// findAfterRefresh asks the sources for newer keys and looks again.
+func (s *Set) findAfterRefresh(ctx context.Context, p *patience, kid string) (*Key, error) {
+	// A load that was on its way already may have read the document before the
+	// key was added to it; hence a second round, which starts a load of its own
+	// if the limiter lets it.
+	for range 2 {
+		waits, crowded := s.askSources()
+		inVain := s.awaitAll(ctx, waits, p, kid)
+		k, err := s.find(ctx, kid)
+		switch {
+		case !errors.Is(err, ErrUnknownKid):
+			return k, err
+		case inVain || crowded:
+			return nil, ErrUnavailable
+		case len(waits) == 0:
+			return nil, s.unknown()
+		}
+	}
+	return nil, s.unknown()
+}
+
+// wait is the end of a load, and the way to leave its queue.
+type wait struct {
+	done    <-chan struct{}
+	release func()
+}
+
+func (s *Set) askSources() (waits []wait, crowded bool) {
+	for _, src := range s.sources {
+		r, ok := src.(Refresher)
+		if !ok {
+			continue
+		}
+		switch done, release, verdict := r.Refresh(); verdict {
+		case Joined:
+			waits = append(waits, wait{done, release})
+		case Crowded:
+			crowded = true
+		case Limited:
+		}
+	}
+	return waits, crowded
+}
+
+// awaitAll waits for the loads until the key is there, and reports whether it
+// gave up before they ended.
+func (s *Set) awaitAll(ctx context.Context, waits []wait, p *patience, kid string) (inVain bool) {
+	defer func() {
+		for _, w := range waits {
+			w.release()
+		}
+	}()
+	for _, w := range waits {
+		if s.await(ctx, w.done, p, kid) {
+			return true
+		}
+	}
+	return false
+}
+
+// await waits for done, or the key whichever source brings it, and reports
+// whether it gave up before.
+func (s *Set) await(ctx context.Context, done <-chan struct{}, p *patience, kid string) (inVain bool) {
+	for {
+		replaced := s.union.Load().replaced
+		if _, err := s.find(ctx, kid); err == nil {
+			return false
+		}
+		select {
+		case <-done:
+			return false
+		case <-replaced:
+		case <-p.over():
+			return true
+		case <-ctx.Done():
+			return true
+		}
+	}
+}
+
+// patience is the time that one look-up has for all that it waits for. It begins
+// with the first wait.
+type patience struct{ timer *time.Timer }
+
+func (p *patience) over() <-chan time.Time {
+	if p.timer == nil {
+		p.timer = time.NewTimer(maxRefreshWait)
+	}
+	return p.timer.C
+}
+
+func (p *patience) end() {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+// unknown tells a key that doesn't exist from one that can't be known.
+func (s *Set) unknown() error {
+	now := s.clock()
+	keys := 0
+	for _, src := range s.sources {
+		snap := src.Snapshot()
+		if !snap.usable(now) {
+			return ErrUnavailable
+		}
+		keys += len(snap.Keys)
+	}
+	if keys == 0 {
+		return ErrUnavailable
+	}
+	return ErrUnknownKid
+}
