@@ -98,9 +98,9 @@ func (b *bufferedBody) release() {
 	b.budget.free(b.reserved)
 }
 
-// announced reports whether a request may have a body: it has, unless its
-// length is unknown.
-func announced(r *http.Request) bool {
+// AnnouncesBody reports whether a request has a body, or may have one because
+// its length is unknown.
+func AnnouncesBody(r *http.Request) bool {
 	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
 }
 
@@ -109,7 +109,7 @@ func announced(r *http.Request) bool {
 // its end.
 func (v *Verifier) verifyBody(r *http.Request, h *head) (body *bufferedBody, read bool, fault *Error) {
 	pay := h.claims.payState
-	if !announced(r) {
+	if !AnnouncesBody(r) {
 		if pay != absent {
 			return nil, true, v.refuse(CodePayUnexpected, h)
 		}

@@ -208,25 +208,37 @@ func (v *Verifier) setRequestRules() error {
 	if v.identity == "" {
 		v.identity = DefaultIdentityHeader
 	}
-	if !validHeaderName(v.identity) {
-		return fmt.Errorf("notifyauth: %q is not a header name", v.identity)
+	name, err := CheckIdentityHeader(v.identity)
+	if err != nil {
+		return fmt.Errorf("notifyauth: %w", err)
 	}
-	v.identity = http.CanonicalHeaderKey(v.identity)
-	if slices.Contains(reservedHeaders, v.identity) {
-		return fmt.Errorf("notifyauth: the header %s has a meaning of its own and can't carry the identity", v.identity)
-	}
+	v.identity = name
 	return nil
 }
 
-// validHeaderName reports whether the text is a token (RFC 9110, section 5.6.2).
-func validHeaderName(name string) bool {
-	for i := range len(name) {
-		c := name[i]
+// CheckIdentityHeader returns the canonical form of the name of a header that
+// is to carry what was verified, or says why it can't.
+func CheckIdentityHeader(name string) (canonical string, err error) {
+	if !IsToken(name) {
+		return "", fmt.Errorf("%q is not a header name", name)
+	}
+	canonical = http.CanonicalHeaderKey(name)
+	if slices.Contains(reservedHeaders, canonical) {
+		return "", fmt.Errorf("the header %s has a meaning of its own and can't carry an identity", canonical)
+	}
+	return canonical, nil
+}
+
+// IsToken reports whether the text is a token (RFC 9110, section 5.6.2), which
+// is what the names of headers, cookies and authentication schemes are.
+func IsToken(text string) bool {
+	for i := range len(text) {
+		c := text[i]
 		if !isAlphanumeric(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
 			return false
 		}
 	}
-	return name != ""
+	return text != ""
 }
 
 // reservedHeaders can't carry an identity: other parts of HTTP read, change or

@@ -41,22 +41,27 @@ func FromContext(ctx context.Context) (Identity, bool) {
 // method other than the one that it signed.
 var methodOverrides = [...]string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"}
 
-// StripIdentity removes what a client may have sent under the name of an
-// identity header: the header in every spelling that some backend folds
-// together (upper and lower case, "_" and "." for "-"), and its mention in
-// Connection, by which a client could make a proxy drop the header that is set
-// afterwards. Trailers are headers too: call it for both.
-func StripIdentity(h http.Header, name string) {
+// StripIdentity removes what a client may have sent under the names of
+// identity headers: each header in every spelling of [SameHeader], and its
+// mention in Connection, by which a client could make a proxy drop the header
+// that is set afterwards. Trailers are headers too: call it for both.
+func StripIdentity(h http.Header, names ...string) {
 	for key := range h {
-		if sameHeader(key, name) {
-			delete(h, key)
+		for _, name := range names {
+			if SameHeader(key, name) {
+				delete(h, key)
+				break
+			}
 		}
 	}
-	stripConnection(h, name)
+	for _, name := range names {
+		stripConnection(h, name)
+	}
 }
 
-// sameHeader compares header names as a careless backend would.
-func sameHeader(a, b string) bool {
+// SameHeader reports whether some backend may take two header names for one:
+// they differ in upper and lower case, and in "_" and "." for "-", at most.
+func SameHeader(a, b string) bool {
 	if len(a) != len(b) {
 		return false
 	}
@@ -86,7 +91,7 @@ func stripConnection(h http.Header, name string) {
 	var kept []string
 	for _, line := range lines {
 		for token := range strings.SplitSeq(line, ",") {
-			if token = strings.TrimSpace(token); token != "" && !sameHeader(token, name) {
+			if token = strings.TrimSpace(token); token != "" && !SameHeader(token, name) {
 				kept = append(kept, token)
 			}
 		}
@@ -101,7 +106,7 @@ func stripConnection(h http.Header, name string) {
 func namedIn(lines []string, name string) bool {
 	for _, line := range lines {
 		for token := range strings.SplitSeq(line, ",") {
-			if sameHeader(strings.TrimSpace(token), name) {
+			if SameHeader(strings.TrimSpace(token), name) {
 				return true
 			}
 		}
@@ -113,7 +118,7 @@ func namedIn(lines []string, name string) bool {
 // another method than it signed.
 func stripClaims(r *http.Request, name string) {
 	for key := range r.Header {
-		if sameHeader(key, name) || isMethodOverride(key) {
+		if SameHeader(key, name) || isMethodOverride(key) {
 			delete(r.Header, key)
 		}
 	}
@@ -125,7 +130,7 @@ func stripClaims(r *http.Request, name string) {
 
 func isMethodOverride(key string) bool {
 	for _, override := range methodOverrides {
-		if sameHeader(key, override) {
+		if SameHeader(key, override) {
 			return true
 		}
 	}

@@ -52,7 +52,7 @@ func (v *Verifier) Authenticate(w http.ResponseWriter, r *http.Request, o Origin
 func (v *Verifier) authenticate(w http.ResponseWriter, r *http.Request, o Original, h *head) (t target, body *bufferedBody, fault *Error) {
 	read := false
 	defer func() {
-		if fault != nil && !read && announced(r) {
+		if fault != nil && !read && AnnouncesBody(r) {
 			fault.CloseConnection = true
 		}
 	}()
@@ -67,7 +67,7 @@ func (v *Verifier) authenticate(w http.ResponseWriter, r *http.Request, o Origin
 		if r.ContentLength > v.maxBody {
 			return t, nil, v.refuse(CodeTooLarge, h)
 		}
-		if announced(r) {
+		if AnnouncesBody(r) {
 			r.Body = http.MaxBytesReader(w, r.Body, v.maxBody)
 		}
 		return t, nil, nil

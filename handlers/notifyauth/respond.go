@@ -77,20 +77,30 @@ func SetErrorHeaders(w http.ResponseWriter, r *http.Request, e *Error) {
 		h.Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
 	}
 	h.Set("Cache-Control", "no-store")
-	// net/http reads up to 256 KiB of a body that the handler left alone, so
-	// as to reuse the connection, and waits for a client that waits for "100
-	// Continue". It knows that case by the type of the request's body, which a
-	// server's own wrapper (Caddy puts one around every body, for idle
-	// deadlines and byte counts) hides from it. Closing the connection is the
-	// one signal that ends both. HTTP/2 and 3 reset the stream by themselves,
-	// and would take this header as an order to drain the whole connection.
-	if e.CloseConnection && r.ProtoMajor <= 1 {
-		h.Set("Connection", "close")
-		// After the answer it still reads up to 256 KiB from a client that may
-		// send nothing. A short while lets the others finish, so that they see
-		// the answer and no reset. Writers without deadlines can do without.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerForBody))
+	if e.CloseConnection {
+		CloseUnread(w, r)
 	}
+}
+
+// CloseUnread is to be called before the answer to a request whose body is
+// left unread: it makes this the last answer of an HTTP/1 connection.
+//
+// net/http reads up to 256 KiB of a body that the handler left alone, so as to
+// reuse the connection, and waits for a client that waits for "100 Continue".
+// It knows that case by the type of the request's body, which a server's own
+// wrapper (Caddy puts one around every body, for idle deadlines and byte
+// counts) hides from it. Closing the connection is the one signal that ends
+// both. HTTP/2 and 3 reset the stream by themselves, and would take this
+// header as an order to drain the whole connection.
+func CloseUnread(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor > 1 {
+		return
+	}
+	w.Header().Set("Connection", "close")
+	// After the answer it still reads up to 256 KiB from a client that may
+	// send nothing. A short while lets the others finish, so that they see the
+	// answer and no reset. Writers without deadlines can do without.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerForBody))
 }
 
 // body renders the dialect's JSON.

@@ -77,7 +77,7 @@ func TestRequestVectors(t *testing.T) {
 				assert.Equal(t, []string{testService}, next.header.Values("X-Service-Id"))
 				for name := range next.header {
 					if name != "X-Service-Id" {
-						assert.False(t, sameHeader(name, "X-Service-Id"), name)
+						assert.False(t, SameHeader(name, "X-Service-Id"), name)
 					}
 				}
 				assert.Empty(t, next.header.Get("X-Http-Method-Override"))
