@@ -2,7 +2,8 @@
 # Builds, runs and tests a Caddy with Signpost's modules.
 #
 #   ./xcaddy.sh [--with MODULE[@VERSION][=PATH]]...       build ./caddy
-#   ./xcaddy.sh run [--with ...]                          build, then run Caddyfile.example
+#   ./xcaddy.sh run [--with ...]                          build, then run Caddyfile.example,
+#                                                         with a key pair made in data/
 #   ./xcaddy.sh test                                      install what is missing, run every test
 #
 # Environment: OUTPUT (default ./caddy).
@@ -55,7 +56,7 @@ build() {
 	"$output" version
 	say "modules"
 	# Without --packages, which are not shown of the main module.
-	"$output" list-modules | grep -E 'signpost|notify' || die "the binary does not list Signpost's modules"
+	"$output" list-modules | grep -E 'signpost|notify|jwks' || die "the binary does not list Signpost's modules"
 }
 
 # build_with does what xcaddy does: a main module of its own that imports
@@ -91,6 +92,15 @@ build_with() {
 		go mod tidy -e >/dev/null 2>&1 || true
 		go build -trimpath -tags "$tags" -ldflags '-s -w' -o "$output" .
 	)
+}
+
+# demo_keys makes the key pair of the example's key set, once.
+demo_keys() {
+	[ ! -e data/demo.jwks.json ] || return 0
+	say "making the example's key pair: data/demo.key.pem (private), data/demo.jwks.json (public)"
+	mkdir -p -m 700 data
+	"$output" signpost jwks generate --kid demo --private data/demo.key.pem --public data/demo.jwks.json >/dev/null ||
+		die "move data/demo.key.pem away to have a new pair made"
 }
 
 # require_tools COMMAND=PACKAGES... installs the Debian packages of the commands
@@ -131,6 +141,7 @@ build) [ $# -eq 0 ] || shift; build "$@" ;;
 run)
 	shift
 	build "$@"
+	demo_keys
 	say "running Caddyfile.example; stop with Ctrl-C"
 	exec "$output" run --config Caddyfile.example --adapter caddyfile
 	;;

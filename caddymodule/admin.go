@@ -15,7 +15,8 @@ import (
 )
 
 // adminAPI serves `/signpost/…` on Caddy's admin listener: the management of
-// stored services, keys and templates, and the state of storage and queue. It
+// stored services, keys and templates, and the state of storage, queue and key
+// sets. It
 // never returns secrets (but for a key just made), recipients or tokens.
 type adminAPI struct {
 	mux *http.ServeMux
@@ -33,16 +34,17 @@ const maxAdminBody = 1 << 20
 func (a *adminAPI) Provision(caddy.Context) error {
 	a.mux = http.NewServeMux()
 	for pattern, h := range map[string]adminHandler{
-		"GET /signpost/status":                                getStatus,
-		"GET /signpost/services":                              listServices,
-		"POST /signpost/services":                             addService,
-		"GET /signpost/services/{service}/keys":               listKeys,
-		"POST /signpost/services/{service}/keys":              addKey,
-		"DELETE /signpost/services/{service}/keys/{key}":      revokeKey,
-		"GET /signpost/services/{service}/templates":          listTemplates,
-		"POST /signpost/services/{service}/templates":         putTemplate,
-		"GET /signpost/services/{service}/notifications/{id}": getNotification,
-		"POST /signpost/storage/backup":                       backupStorage,
+		"GET /signpost/keys":                                  getKeySets,
+		"GET /signpost/status":                                stored(getStatus),
+		"GET /signpost/services":                              stored(listServices),
+		"POST /signpost/services":                             stored(addService),
+		"GET /signpost/services/{service}/keys":               stored(listKeys),
+		"POST /signpost/services/{service}/keys":              stored(addKey),
+		"DELETE /signpost/services/{service}/keys/{key}":      stored(revokeKey),
+		"GET /signpost/services/{service}/templates":          stored(listTemplates),
+		"POST /signpost/services/{service}/templates":         stored(putTemplate),
+		"GET /signpost/services/{service}/notifications/{id}": stored(getNotification),
+		"POST /signpost/storage/backup":                       stored(backupStorage),
 	} {
 		a.mux.Handle(pattern, h)
 	}
@@ -104,11 +106,6 @@ func (h adminHandler) serve(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("the running configuration does not use signpost")}
 	}
 	app := v.(*App)
-	if err := app.acquire(r.Context()); err != nil {
-		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
-	}
-	defer app.handle.Release()
-
 	r.Body = http.MaxBytesReader(w, r.Body, maxAdminBody)
 	status, answer, err := h(app, r)
 	if err != nil {
@@ -122,6 +119,17 @@ func (h adminHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	return json.NewEncoder(w).Encode(answer)
+}
+
+// stored holds the storage open for a handler.
+func stored(h adminHandler) adminHandler {
+	return func(app *App, r *http.Request) (int, any, error) {
+		if err := app.acquire(r.Context()); err != nil {
+			return 0, nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+		}
+		defer app.handle.Release()
+		return h(app, r)
+	}
 }
 
 // acquire opens the storage if nothing has yet: management may be the first to

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -26,8 +27,8 @@ const appID = "signpost"
 var clock = time.Now
 
 // App is what Signpost's handlers share: the services that may sign requests,
-// the storage in which notifications are kept, and the providers that deliver
-// them.
+// the key sets that verify tokens, the storage in which notifications are kept,
+// and the providers that deliver them.
 type App struct {
 	// Where notifications, stored services and templates are kept. The default
 	// is `sqlite` with `signpost.db` in Caddy's data directory. It is opened
@@ -39,6 +40,9 @@ type App struct {
 	// The services of this configuration. More may be kept in storage and
 	// managed with `caddy signpost service`.
 	Services []*Service `json:"services,omitempty"`
+
+	// The key sets to which handlers refer by name.
+	KeySets []*KeySet `json:"key_sets,omitempty"`
 
 	// How notifications are delivered, one entry for each channel. A channel
 	// without an entry is delivered by `log`, which writes a line and sends
@@ -56,6 +60,7 @@ type App struct {
 	needs      []string // who needs the storage
 	configured []string // ids of the configuration's services
 	directory  *directory.Directory
+	keySets    map[string]*KeySet // by name, those of handlers too
 	outlets    outlets
 	dispatcher *delivery.Dispatcher
 	running    *running // nil unless started
@@ -93,6 +98,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionServices(); err != nil {
 		return err
 	}
+	if err := a.provisionKeySets(ctx); err != nil {
+		return err
+	}
 	if a.outlets, err = provisionDelivery(ctx, a.Delivery, a.handle.Backend()); err != nil {
 		return err
 	}
@@ -122,9 +130,13 @@ func (a *App) provisionServices() error {
 	return err
 }
 
-// Start opens and migrates the storage when something needs it, and begins to
-// deliver. Its failure leaves the previous configuration running.
+// Start fetches the keys of the key sets, opens and migrates the storage when
+// something needs it, and begins to deliver. Its failure leaves the previous
+// configuration running.
 func (a *App) Start() error {
+	if err := a.startKeySets(context.Background()); err != nil {
+		return err
+	}
 	if len(a.needs) == 0 {
 		return nil
 	}
@@ -146,14 +158,19 @@ func (a *App) Stop() error {
 	return a.running.stop(caddy.Exiting())
 }
 
-// Cleanup gives up the storage, which closes when the last request and the
-// last send have released it. It may follow a Provision that failed half-way.
+// Cleanup gives up the key sets and the storage, which closes when the last
+// request and the last send have released it. It may follow a Provision that
+// failed half-way.
 func (a *App) Cleanup() error {
-	if a.poolKey == "" {
-		return nil
+	var errs []error
+	for _, k := range a.keySets {
+		errs = append(errs, k.pooled.release())
 	}
-	_, err := storages.Delete(a.poolKey)
-	return err
+	if a.poolKey != "" {
+		_, err := storages.Delete(a.poolKey)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // appOf returns the configuration's app; a configuration without one gets the
@@ -171,6 +188,7 @@ func appOf(ctx caddy.Context) (*App, error) {
 //	signpost {
 //		storage  <module> ...
 //		service  <id> { ... }
+//		key_set  <name> { ... }
 //		delivery <sms|email> <module> ...
 //		dispatch { ... }
 //	}
@@ -209,6 +227,12 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 			a.Services = append(a.Services, s)
+		case "key_set":
+			k, err := unmarshalKeySet(d)
+			if err != nil {
+				return err
+			}
+			a.KeySets = append(a.KeySets, k)
 		case "delivery":
 			v, err := unmarshalDelivery(d)
 			if err != nil {
@@ -220,7 +244,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return unknownOption(d, "signpost", "storage", "service", "delivery", "dispatch")
+			return unknownOption(d, "signpost", "storage", "service", "key_set", "delivery", "dispatch")
 		}
 	}
 	return nil

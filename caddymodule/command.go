@@ -16,13 +16,13 @@ import (
 func command() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "signpost",
-		Short: "Sends notifications, manages services and keys, explains tokens",
+		Short: "Sends notifications, manages services, keys and key sets, signs and explains tokens",
 		Long: `
 Commands of Signpost, which signs and verifies requests.
 
-'notify' and 'key' need no configuration: they work against any server that
-speaks the protocol. 'service', 'template' and 'storage' talk to the admin API
-of a running Caddy (--address, or --config to read the address from).`,
+'notify', 'key', 'jwks' and 'jwt' need no configuration: they work with any
+server that speaks the protocol. 'service', 'template' and 'storage' talk to the
+admin API of a running Caddy (--address, or --config to read the address from).`,
 		CobraFunc: func(cmd *cobra.Command) {
 			// Without these, cobra prints the help for an unknown subcommand
 			// and reports success.
@@ -30,6 +30,8 @@ of a running Caddy (--address, or --config to read the address from).`,
 			cmd.AddCommand(
 				notifyCommand(),
 				keyCommand(),
+				jwksCommand(),
+				jwtCommand(),
 				serviceCommand(),
 				templateCommand(),
 				storageCommand(),

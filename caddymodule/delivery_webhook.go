@@ -371,14 +371,6 @@ func statusesOption(d *caddyfile.Dispenser, to *[]int) error {
 	return nil
 }
 
-func flagOption(d *caddyfile.Dispenser, to *bool) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	*to = true
-	return nil
-}
-
 // Interface guards
 var (
 	_ deliveryModule        = (*DeliveryWebhook)(nil)

@@ -13,8 +13,8 @@ import (
 
 // Health answers health checks: a path that ends in `/live` is 200 as long as
 // the process serves, one that ends in `/ready` is 200 when the storage that
-// the configuration needs reads and writes, and 503 otherwise; the log has the
-// reason. Other paths go on to the next handler. Put it into a `handle` block,
+// the configuration needs reads and writes and every key set has keys to use,
+// and 503 otherwise; the log has the reason. Other paths go on to the next handler. Put it into a `handle` block,
 // or every path with such an end is a health check.
 type Health struct {
 	app *App

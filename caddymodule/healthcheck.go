@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 type healthReport struct {
 	Status  string `json:"status"` // ok or unavailable
 	Storage string `json:"storage,omitempty"`
+	// KeySets has those without usable keys; nothing when all have some.
+	KeySets []string `json:"key_sets,omitempty"`
 }
 
 // checkFor is how long an answer of the storage is used again: a check writes
@@ -26,15 +29,24 @@ type healthCheck struct {
 	failed bool // the last state that was logged
 }
 
-// ready asks the storage when something needs it.
+// ready asks the key sets, and the storage when something needs it.
 func (a *App) ready(ctx context.Context) healthReport {
+	report := healthReport{Status: "ok"}
+	for name, k := range a.keySets {
+		if len(k.pooled.Keys()) == 0 {
+			report.Status = "unavailable"
+			report.KeySets = append(report.KeySets, name)
+		}
+	}
+	slices.Sort(report.KeySets)
 	if len(a.needs) == 0 {
-		return healthReport{Status: "ok"}
+		return report
 	}
+	report.Storage = "ok"
 	if err := a.health.run(ctx, a); err != nil {
-		return healthReport{Status: "unavailable", Storage: "unavailable"}
+		report.Status, report.Storage = "unavailable", "unavailable"
 	}
-	return healthReport{Status: "ok", Storage: "ok"}
+	return report
 }
 
 func (h *healthCheck) run(ctx context.Context, a *App) error {

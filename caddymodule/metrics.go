@@ -28,6 +28,10 @@ var (
 		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "notify_auth_total",
 		Help: "Requests checked for a Notify token, by result: ok or a reason code.",
 	}, []string{"result"})
+	jwksAuthTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "jwks_auth_total",
+		Help: "Requests checked for a token of a key set, by result: ok, cached (ok, its signature was known), none (passed without a token) or a reason code.",
+	}, []string{"result"})
 	apiSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "notify_api_duration_seconds",
 		Help: "Time to answer an authenticated request of the notification API.", Buckets: prometheus.DefBuckets,
@@ -43,7 +47,7 @@ var (
 )
 
 func registerMetrics(registry *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{authTotal, apiSeconds, deliveryTotal, deliverySeconds, queueCollector{}} {
+	for _, c := range []prometheus.Collector{authTotal, jwksAuthTotal, apiSeconds, deliveryTotal, deliverySeconds, queueCollector{}, keySetCollector{}} {
 		err := registry.Register(c)
 		if err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return fmt.Errorf("registering metrics: %w", err)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -142,7 +144,7 @@ type apiVerifier struct{ *notifyauth.Verifier }
 func (v apiVerifier) Authenticate(w http.ResponseWriter, r *http.Request, o notifyauth.Original) (notifyauth.Identity, func(), error) {
 	span := startSpan(r, "notify_api")
 	id, release, err := v.Verifier.Authenticate(w, r, o)
-	endSpan(span, id, err)
+	endSpan(span, err, attribute.String("signpost.service", id.ServiceID), attribute.String("signpost.key", id.KeyName))
 	if err == nil {
 		setUser(r, id)
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -203,7 +205,7 @@ func (n *NotifyRules) authenticate(w http.ResponseWriter, r *http.Request) (noti
 		defer n.app.hold(r.Context())()
 	}
 	id, release, err := n.verifier.Authenticate(w, r, original(r))
-	endSpan(span, id, err)
+	endSpan(span, err, attribute.String("signpost.service", id.ServiceID), attribute.String("signpost.key", id.KeyName))
 	return id, release, err
 }
 
@@ -235,11 +237,7 @@ func (g replayGuard) Remember(ctx context.Context, serviceID string, key []byte,
 func (n *NotifyRules) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch name := d.Val(); name {
 	case "services":
-		ids := d.RemainingArgs()
-		if len(ids) == 0 {
-			return true, d.ArgErr()
-		}
-		n.Services = append(n.Services, ids...)
+		return true, wordsOption(d, &n.Services)
 	case "dialect":
 		return true, wordOption(d, &n.Dialect, "signed", "v2")
 	case "leeway":
@@ -256,8 +254,6 @@ func (n *NotifyRules) unmarshalOption(d *caddyfile.Dispenser) (known bool, err e
 		return true, wordOption(d, &n.Replay, "off", "reject")
 	case "identity_header":
 		return true, textOption(d, &n.IdentityHeader)
-	default:
-		return false, nil
 	}
-	return true, nil
+	return false, nil
 }

@@ -43,6 +43,25 @@ func switchOption(d *caddyfile.Dispenser, to **bool) error {
 	return nil
 }
 
+// flagOption reads a word that stands alone.
+func flagOption(d *caddyfile.Dispenser, to *bool) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	*to = true
+	return nil
+}
+
+// wordsOption reads one argument or more, and adds them.
+func wordsOption(d *caddyfile.Dispenser, to *[]string) error {
+	words := d.RemainingArgs()
+	if len(words) == 0 {
+		return d.ArgErr()
+	}
+	*to = append(*to, words...)
+	return nil
+}
+
 func durationOption(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	name := d.Val()
 	var text string

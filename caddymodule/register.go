@@ -17,11 +17,18 @@ func init() {
 		App{},
 		StorageSQLite{},
 		StorageMemory{},
+		KeySourceInline{},
+		KeySourceFile{},
+		KeySourceURL{},
 		DeliveryLog{},
 		DeliveryWebhook{},
 		NotifyAuth{},
 		NotifyProvider{},
+		JWKSAuth{},
+		JWKSProvider{},
+		MatchClaim{},
 		NotifyAPI{},
+		JWKSPublish{},
 		Health{},
 		adminAPI{},
 	} {
@@ -31,12 +38,16 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption(appID, parseGlobalOption)
 
 	httpcaddyfile.RegisterHandlerDirective("notify_auth", parseNotifyAuth)
+	httpcaddyfile.RegisterHandlerDirective("jwks_auth", parseJWKSAuth)
 	httpcaddyfile.RegisterHandlerDirective("notify_api", parseNotifyAPI)
+	httpcaddyfile.RegisterHandlerDirective("jwks_publish", parseJWKSPublish)
 	httpcaddyfile.RegisterHandlerDirective("signpost_health", parseHealth)
 
 	// Only Before keeps the order of the calls.
 	httpcaddyfile.RegisterDirectiveOrder("notify_auth", httpcaddyfile.Before, "basic_auth")
+	httpcaddyfile.RegisterDirectiveOrder("jwks_auth", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirectiveOrder("notify_api", httpcaddyfile.Before, "respond")
+	httpcaddyfile.RegisterDirectiveOrder("jwks_publish", httpcaddyfile.Before, "respond")
 	httpcaddyfile.RegisterDirectiveOrder("signpost_health", httpcaddyfile.Before, "respond")
 
 	caddycmd.RegisterCommand(command())

@@ -6,8 +6,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/signpost-gateway/signpost/handlers/notifyauth"
 )
 
 // startSpan begins a span below the one that the request carries, with its
@@ -22,15 +20,16 @@ func startSpan(r *http.Request, name string) trace.Span {
 	return span
 }
 
-// endSpan ends it; err is nil for a request that passed.
-func endSpan(span trace.Span, id notifyauth.Identity, err error) {
+// endSpan ends it; err is nil for a request that passed, which has the
+// attributes.
+func endSpan(span trace.Span, err error, attrs ...attribute.KeyValue) {
 	if span == nil {
 		return
 	}
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
 	} else {
-		span.SetAttributes(attribute.String("signpost.service", id.ServiceID), attribute.String("signpost.key", id.KeyName))
+		span.SetAttributes(attrs...)
 	}
 	span.End()
 }

@@ -35,6 +35,7 @@ var environment = map[string]string{
 	"SIGNPOST_SECRETS_KEY": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
 	"ACME_TOKEN":           "token",
 	"ACME_RECEIPTS":        "9d6f2c4e-1f0a-4f5b-8b6e-2f4f6d1c7a03",
+	"PLATFORM_KEY":         "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----",
 }
 
 // Caddy keeps its data and configuration below the home directory: the tests
@@ -46,6 +47,11 @@ func TestMain(m *testing.M) {
 	}
 	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
 		environment[name] = dir
+	}
+	// A list of revoked tokens must be there when a configuration loads.
+	environment["REVOKED_FILE"] = filepath.Join(dir, "revoked.txt")
+	if err := os.WriteFile(environment["REVOKED_FILE"], []byte("sub:555086689106\n"), 0o600); err != nil {
+		panic(err)
 	}
 	for name, value := range environment {
 		if err := os.Setenv(name, value); err != nil {
@@ -119,6 +125,13 @@ func TestCaddyfiles(t *testing.T) {
 	}
 }
 
+// providers are the pages without a Caddyfile, and the app that their JSON
+// needs.
+var providers = map[string]string{
+	"notify_provider.md": `{"services": [{"id": "26785a09-ab16-4eb0-8407-a37497a57506", "keys": [{"name": "live", "secret": "{env.BOOKING_KEY}"}]}]}`,
+	"jwks_provider.md":   `{"key_sets": [{"name": "platform", "sources": [{"module": "inline", "keys": "{env.PLATFORM_KEY}"}]}]}`,
+}
+
 // Each page's JSON is a part of what its Caddyfile becomes.
 func TestJSON(t *testing.T) {
 	for name, page := range pages(t) {
@@ -126,9 +139,9 @@ func TestJSON(t *testing.T) {
 			t.Run(filepath.Base(name), func(t *testing.T) {
 				var want any
 				require.NoError(t, json.Unmarshal([]byte(block), &want))
-				if name == "notify_provider.md" { // which has no Caddyfile
+				if app, ok := providers[name]; ok { // which have no Caddyfile
 					validate(t, []byte(`{"apps": {
-						"signpost": {"services": [{"id": "26785a09-ab16-4eb0-8407-a37497a57506", "keys": [{"name": "live", "secret": "{env.BOOKING_KEY}"}]}]},
+						"signpost": `+app+`,
 						"http": {"servers": {"s": {"listen": [":80"], "routes": [{"handle": [`+block+`]}]}}}}}`))
 					return
 				}
@@ -189,6 +202,10 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 		{"signpost.md", "{\n signpost {\n bogus\n }\n}"},
 		{"signpost.md", "{\n signpost {\n service a {\n bogus\n }\n }\n}"},
 		{"signpost.md", "{\n signpost {\n service a {\n template 1 sms {\n bogus\n }\n }\n }\n}"},
+		{"jwks_auth.md", ":80 {\n jwks_auth {\n bogus\n }\n}"},
+		{"jwks_publish.md", ":80 {\n jwks_publish {\n bogus\n }\n}"},
+		{"signpost.md", "{\n signpost {\n key_set a {\n bogus\n }\n }\n}"},
+		{"key_source_url.md", "{\n signpost {\n key_set a {\n source url https://id.example.org {\n bogus\n }\n }\n }\n}"},
 		{"signpost.md", "{\n signpost {\n dispatch {\n bogus\n }\n }\n}"},
 		{"storage_sqlite.md", "{\n signpost {\n storage sqlite {\n bogus\n }\n }\n}"},
 		{"delivery_webhook.md", "{\n signpost {\n delivery sms webhook {\n bogus\n }\n }\n}"},
@@ -216,14 +233,14 @@ func TestEveryModuleIsDocumented(t *testing.T) {
 	}
 	found := 0
 	for _, id := range caddy.Modules() {
-		if !strings.Contains(id, "signpost") && !strings.Contains(id, "notify") {
+		if !strings.Contains(id, "signpost") && !strings.Contains(id, "notify") && !strings.Contains(id, "jwks") {
 			continue
 		}
 		found++
 		assert.Contains(t, text.String(), "Module id: `"+id+"`")
 		assert.Contains(t, all[readme], "| `"+id+"` |")
 	}
-	assert.Greater(t, found, 5)
+	assert.Greater(t, found, 15)
 }
 
 var (

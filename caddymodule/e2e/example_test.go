@@ -17,8 +17,8 @@ import (
 
 // example is Caddyfile.example with free ports instead of its own.
 type example struct {
-	caddyfile   string
-	api, legacy string // URLs
+	caddyfile           string
+	api, legacy, tokens string // URLs
 }
 
 func exampleFile(t testing.TB) string {
@@ -33,15 +33,15 @@ func newExample(t testing.TB) example {
 	b, err := os.ReadFile(exampleFile(t))
 	require.NoError(t, err)
 	text := string(b)
-	swap := make([]string, 0, 8)
+	swap := make([]string, 0, 10)
 	url := make(map[int]string)
-	for _, old := range []int{8080, 8443, 8444, 8445} {
+	for _, old := range []int{8080, 8443, 8444, 8445, 8446} {
 		require.Contains(t, text, fmt.Sprint(old))
 		port := freePort(t)
 		swap = append(swap, fmt.Sprint(old), fmt.Sprint(port))
 		url[old] = fmt.Sprintf("https://localhost:%d", port)
 	}
-	return example{strings.NewReplacer(swap...).Replace(text), url[8443], url[8444]}
+	return example{strings.NewReplacer(swap...).Replace(text), url[8443], url[8444], url[8446]}
 }
 
 // startExample runs the example and waits until it has its certificates.
@@ -49,7 +49,7 @@ func startExample(t testing.TB) (*server, example) {
 	t.Helper()
 	ex := newExample(t)
 	s := startServer(t, ex.caddyfile)
-	for _, base := range []string{ex.api, ex.legacy} {
+	for _, base := range []string{ex.api, ex.legacy, ex.tokens} {
 		c := newClient(t, base)
 		eventually(t, patience, func() (bool, string) {
 			a, err := c.doAs("", http.MethodGet, "/_status", nil)
@@ -83,12 +83,38 @@ func TestExampleRuns(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, http.StatusOK, a.status, string(a.body))
 	})
+	t.Run("health before there are keys", func(t *testing.T) {
+		a, err := newClient(t, ex.api).doAs("", http.MethodGet, "/health/ready", nil)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusServiceUnavailable, a.status)
+		assert.JSONEq(t, `{"status":"unavailable","storage":"ok","key_sets":["demo"]}`, string(a.body))
+		// As xcaddy.sh does before it starts the server.
+		folder := filepath.Join(s.dir, "data")
+		s.ok(t, "signpost", "jwks", "generate", "--kid", "demo",
+			"--private", filepath.Join(folder, "demo.key.pem"), "--public", filepath.Join(folder, "demo.jwks.json"))
+		eventually(t, patience, func() (bool, string) {
+			a, err := newClient(t, ex.api).doAs("", http.MethodGet, "/health/ready", nil)
+			return err == nil && a.status == http.StatusOK, fmt.Sprint(a.status, " ", err)
+		})
+	})
 	t.Run("health", func(t *testing.T) {
 		for _, path := range []string{"/health/live", "/health/ready"} {
 			a, err := newClient(t, ex.api).doAs("", http.MethodGet, path, nil)
 			require.NoError(t, err)
 			assert.Equal(t, http.StatusOK, a.status, "%s: %s", path, a.body)
 		}
+	})
+	t.Run("tokens of a key set", func(t *testing.T) {
+		c := newClient(t, ex.tokens)
+		token := strings.TrimSpace(s.ok(t, "signpost", "jwt", "sign", "--key", filepath.Join(s.dir, "data", "demo.key.pem"),
+			"--kid", "demo", "--iss", "https://id.example.org", "--aud", ex.tokens, "--sub", "somebody"))
+		a, err := c.doAs("Bearer "+token, http.MethodGet, "/bookings/7", nil)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, a.status, string(a.body))
+		assert.Contains(t, string(a.body), "Hello, somebody: GET /bookings/7")
+		a, err = c.doAs("", http.MethodGet, "/bookings/7", nil)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusUnauthorized, a.status)
 	})
 	t.Run("notification over TLS", func(t *testing.T) {
 		c := newClient(t, ex.api)
