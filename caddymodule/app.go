@@ -75,7 +75,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision reads the configuration. It opens nothing, so that `caddy
 // validate` may run beside a server.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.logger, a.slogger = ctx.Logger(), ctx.Slogger()
+	a.logger, a.slogger = ctx.Logger(), moduleLogger(ctx)
 	a.health = new(healthCheck)
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err

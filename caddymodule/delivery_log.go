@@ -22,7 +22,7 @@ func (DeliveryLog) CaddyModule() caddy.ModuleInfo {
 
 // Provision makes the provider.
 func (l *DeliveryLog) Provision(ctx caddy.Context) error {
-	l.sender = delivery.NewLog(ctx.Slogger())
+	l.sender = delivery.NewLog(moduleLogger(ctx))
 	return nil
 }
 

@@ -122,7 +122,7 @@ func (DeliveryWebhook) CaddyModule() caddy.ModuleInfo {
 
 // Provision makes the provider; it calls nobody.
 func (w *DeliveryWebhook) Provision(ctx caddy.Context) error {
-	w.logger = ctx.Slogger()
+	w.logger = moduleLogger(ctx)
 	if w.Name == "" {
 		w.Name = "webhook"
 	}

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -11,7 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/signpost-gateway/signpost/handlers/jwksauth"
-	"github.com/signpost-gateway/signpost/jwks"
 )
 
 // JWKSAuth lets a request pass when it carries a token that a key of a JSON Web
@@ -48,11 +46,9 @@ func (h *JWKSAuth) Provision(ctx caddy.Context) error {
 }
 
 func (h *JWKSAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	token, err := h.authenticate(r)
-	if err != nil {
+	if _, err := h.authenticate(r); err != nil {
 		return h.refuse(w, r, err)
 	}
-	setClaims(r, token)
 	return next.ServeHTTP(w, r)
 }
 
@@ -64,32 +60,6 @@ func (h *JWKSAuth) refuse(w http.ResponseWriter, r *http.Request, err error) err
 	}
 	jwksauth.SetErrorHeaders(w, r, refusal)
 	return caddyhttp.Error(refusal.Status, errors.New(refusal.Message()))
-}
-
-const userPlaceholder = "http.auth.user."
-
-// setClaims makes the claims placeholders, which are only looked up when
-// something asks for them. A claim that isn't there is an empty text, and so
-// are all of them without a token: a header must not say `{http.auth.user.id}`.
-func setClaims(r *http.Request, token *jwks.Token) {
-	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
-	}
-	repl.Map(func(key string) (any, bool) {
-		claim, ok := strings.CutPrefix(key, userPlaceholder)
-		switch {
-		case !ok:
-			return nil, false
-		case token == nil:
-			return "", true
-		}
-		if claim == "id" {
-			claim = "sub"
-		}
-		text, _ := jwksauth.ClaimText(token.Claims, claim)
-		return text, true
-	})
 }
 
 // parseJWKSAuth reads the directive, see UnmarshalCaddyfile.

@@ -3,14 +3,22 @@ package caddymodule
 import (
 	"bytes"
 	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -365,4 +373,110 @@ func appKeySet(t testing.TB) *KeySet {
 	}
 	t.Fatal("no key set")
 	return nil
+}
+
+// TestJWKSTwice: where a request passes two checks the later one counts, for
+// placeholders, matcher and headers alike.
+func TestJWKSTwice(t *testing.T) {
+	addr := serveSite(t, clientKeys(t), `
+	route {
+		jwks_auth {
+			token_from cookie a
+			optional
+		}
+		jwks_auth {
+			token_from cookie b
+			optional
+			claim sub header X-Subject
+		}
+		@alice signpost_claim sub alice
+		@bob signpost_claim sub bob
+		respond @alice "alice {http.auth.user.id} {http.auth.user.sub} {header.X-Subject}"
+		respond @bob "bob {http.auth.user.id} {http.auth.user.sub} {header.X-Subject}"
+		respond "nobody {http.auth.user.id} {http.auth.user.sub} {header.X-Subject}"
+	}`)
+	issuer := issuerOf(t, "test-4096")
+	alice, bob := issuer.token(t, map[string]any{"sub": "alice"}), issuer.token(t, map[string]any{"sub": "bob"})
+	require.Equal(t, "bob bob bob bob", get(t, addr, "/", "Cookie: a="+alice+"; b="+bob).text)
+	require.Equal(t, "bob bob bob bob", get(t, addr, "/", "Cookie: b="+bob).text)
+	require.Equal(t, "nobody   ", get(t, addr, "/", "Cookie: a="+alice).text)
+	require.Equal(t, "nobody   ", get(t, addr, "/").text)
+}
+
+// TestKeySetAuthorities: other authorities for the key server count after a
+// reload, also when they came under the same name.
+func TestKeySetAuthorities(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(jwksTestdata(t, "signing_jwks.json"))
+	}))
+	defer server.Close()
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of failed handshakes
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	authority := func(der []byte) {
+		require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	}
+	port := freePort(t)
+	status := func() int {
+		load(t, globals(fmt.Sprintf("key_set client {\n source url %s {\n trust_pool file %s\n }\n issuer client-1\n}\n", server.URL, file))+
+			fmt.Sprintf("http://:%d {\n bind 127.0.0.1\n jwks_auth\n respond ok\n}\n", port))
+		return get(t, fmt.Sprintf("127.0.0.1:%d", port), "/", "Authorization: Bearer "+issuerOf(t, "test-4096").token(t, nil)).StatusCode
+	}
+	wrong, err := base64.StdEncoding.DecodeString(testAuthority(t))
+	require.NoError(t, err)
+	authority(wrong)
+	require.Equal(t, http.StatusServiceUnavailable, status())
+	authority(server.Certificate().Raw)
+	require.Equal(t, http.StatusOK, status())
+	authority(wrong)
+	require.Equal(t, http.StatusServiceUnavailable, status(), "an authority that was taken away is no longer trusted")
+}
+
+// TestKeySetKeepsKeys: a reload that changes how often keys are fetched, while
+// their server is away, goes on with the keys at hand.
+func TestKeySetKeepsKeys(t *testing.T) {
+	var away atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if away.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		_, _ = w.Write(jwksTestdata(t, "signing_jwks.json"))
+	}))
+	defer server.Close()
+	token := "Authorization: Bearer " + issuerOf(t, "test-4096").token(t, nil)
+	for _, c := range []struct {
+		options string
+		status  int
+	}{{"refresh 1h", 200}, {"refresh 2h", 200}, {"stale_if_error 3h", 200}} {
+		addr := serveSite(t, fmt.Sprintf("key_set client {\n source url %s {\n %s\n }\n issuer client-1\n fail_startup\n}\n", server.URL, c.options), "jwks_auth\nrespond ok")
+		require.Equal(t, c.status, get(t, addr, "/", token).StatusCode, c.options)
+		away.Store(true)
+	}
+}
+
+// TestKeySetNames: a handler can't put its own keys in the place of others.
+func TestKeySetNames(t *testing.T) {
+	cfg, err := adaptCaddyfile(t, globals(clientKeys(t))+"http://127.0.0.1:1 {\n jwks_auth {\n source file /nonexistent\n issuer x\n }\n}\n")
+	require.NoError(t, err)
+	cfg = []byte(strings.Replace(string(cfg), `"keys":{`, `"keys":{"name":"client",`, 1))
+	t.Cleanup(func() { _ = caddy.Stop() })
+	require.ErrorContains(t, caddy.Load(cfg, true), `two different key sets have the name "client"`)
+	keySets.Range(func(key, _ any) bool {
+		t.Errorf("the key set %v is still there", key)
+		return true
+	})
+}
+
+// testAuthority is the certificate of an authority, as base64 DER.
+func testAuthority(t testing.TB) string {
+	t.Helper()
+	key := issuerOf(t, "test-4096").key
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test authority"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	return base64.StdEncoding.EncodeToString(der)
 }

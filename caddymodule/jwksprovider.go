@@ -2,7 +2,10 @@ package caddymodule
 
 import (
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
@@ -39,16 +42,27 @@ func (p *JWKSProvider) Authenticate(w http.ResponseWriter, r *http.Request) (cad
 	token, err := p.authenticate(r)
 	if err != nil {
 		if refusal, ok := errors.AsType[*jwksauth.Error](err); ok {
-			jwksauth.SetErrorHeaders(w, r, refusal)
+			setChallenge(w.Header(), refusal.Challenge(), refusal.RetryAfter)
 			if refusal.Status < http.StatusInternalServerError {
 				return caddyauth.User{}, false, nil
 			}
 		}
 		return caddyauth.User{}, false, err
 	}
-	setClaims(r, token)
 	subject, _ := jwksauth.ClaimText(token.Claims, "sub")
 	return caddyauth.User{ID: subject}, true, nil
+}
+
+// setChallenge sets the headers of a provider's refusal. It leaves the
+// connection alone, since another provider may accept the request.
+func setChallenge(h http.Header, challenge string, retryAfter time.Duration) {
+	if challenge != "" {
+		h.Set("WWW-Authenticate", challenge)
+	}
+	if retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(retryAfter.Seconds()))))
+	}
+	h.Set("Cache-Control", "no-store")
 }
 
 // Interface guards

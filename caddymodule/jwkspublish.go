@@ -44,11 +44,7 @@ func (p *JWKSPublish) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	name := p.KeySet
-	if name == "" && len(app.KeySets) == 1 {
-		name = app.KeySets[0].Name
-	}
-	k, err := app.keySet(name)
+	k, err := app.keySet(p.KeySet)
 	if err != nil {
 		return err
 	}

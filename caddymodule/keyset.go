@@ -37,11 +37,17 @@ type KeySet struct {
 
 // keySourceModule is a guest in the namespace signpost.key_sources.
 type keySourceModule interface {
+	caddy.Module
+
 	// identity tells the source from others of its module: all that decides
 	// which keys it gives, and when.
 	identity() string
-	// source makes it, unstarted.
-	source() (jwks.Source, error)
+	// place is the part of it that says where the keys are, and not when they
+	// are loaded; empty when they need no loading.
+	place() string
+	// source makes it, unstarted. seed is what another source with the same
+	// place has at hand.
+	source(seed jwks.Snapshot) (jwks.Source, error)
 }
 
 // provision loads the sources and finds or makes the set. It fetches nothing.
@@ -61,7 +67,7 @@ func (k *KeySet) provision(ctx caddy.Context) error {
 			return fmt.Errorf("key set %q: module %T is not a source of keys", k.Name, guest)
 		}
 		modules = append(modules, m)
-		identity = append(identity, guest.(caddy.Module).CaddyModule().String(), m.identity())
+		identity = append(identity, m.CaddyModule().String(), m.identity())
 	}
 	if k.pooled, err = acquireKeySet(k.Name, identity, modules, k.Issuer); err != nil {
 		return fmt.Errorf("key set %q: %w", k.Name, err)
@@ -144,6 +150,9 @@ func (a *App) addKeySet(ctx caddy.Context, k *KeySet) error {
 		return err
 	}
 	if old := a.keySets[k.Name]; old != nil {
+		if old.pooled != k.pooled {
+			return errors.Join(fmt.Errorf("two different key sets have the name %q", k.Name), k.pooled.release())
+		}
 		if err := old.pooled.release(); err != nil {
 			return err
 		}
@@ -159,15 +168,17 @@ func (a *App) addKeySet(ctx caddy.Context, k *KeySet) error {
 // keySet finds a key set by the name that a handler gives, or the only one
 // when it gives none.
 func (a *App) keySet(name string) (*KeySet, error) {
-	if k := a.keySets[name]; k != nil {
-		return k, nil
-	}
 	names := make([]string, len(a.KeySets))
 	for i, k := range a.KeySets {
-		names[i] = k.Name
+		if names[i] = k.Name; k.Name == name || name == "" && len(a.KeySets) == 1 {
+			return k, nil
+		}
 	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("there is no key set %q: write `key_set %s { … }` in the global option signpost", name, name)
+	switch {
+	case len(names) == 0:
+		return nil, errors.New("there are no key sets: write `key_set <name> { … }` in the global option signpost and name it here")
+	case name == "":
+		return nil, fmt.Errorf("the configuration has the key sets %q: say which of them is meant here", names)
 	}
 	return nil, fmt.Errorf("there is no key set %q; the configuration has: %q", name, names)
 }

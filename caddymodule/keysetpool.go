@@ -20,7 +20,8 @@ var keySets = caddy.NewUsagePool()
 // pooledKeySet is a key set in the pool.
 type pooledKeySet struct {
 	*jwks.Set
-	key string
+	key     string
+	sources map[string]jwks.Source // by their module and place
 
 	once sync.Once
 	err  error // of the first load
@@ -43,12 +44,19 @@ func acquireKeySet(name string, identity []string, modules []keySourceModule, is
 	}
 	sum := sha256.Sum256(text)
 	key := hex.EncodeToString(sum[:])
+	// Not in the function below, which runs with the pool's lock held.
+	seeds := make([]jwks.Snapshot, len(modules))
+	for i, m := range modules {
+		seeds[i] = atHand(placeOf(m))
+	}
 	v, _, err := keySets.LoadOrNew(key, func() (caddy.Destructor, error) {
 		sources := make([]jwks.Source, len(modules))
+		places := make(map[string]jwks.Source)
 		for i, m := range modules {
-			if sources[i], err = m.source(); err != nil {
+			if sources[i], err = m.source(seeds[i]); err != nil {
 				return nil, err
 			}
+			places[placeOf(m)] = sources[i]
 		}
 		set, err := jwks.NewSet(jwks.SetConfig{
 			Name: name, Issuer: issuer, Sources: sources,
@@ -57,12 +65,38 @@ func acquireKeySet(name string, identity []string, modules []keySourceModule, is
 		if err != nil {
 			return nil, err
 		}
-		return &pooledKeySet{Set: set, key: key}, nil
+		return &pooledKeySet{Set: set, key: key, sources: places}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return v.(*pooledKeySet), nil
+}
+
+// placeOf tells a source's place from those of other modules.
+func placeOf(m keySourceModule) string {
+	if m.place() == "" {
+		return ""
+	}
+	return m.CaddyModule().String() + " " + m.place()
+}
+
+// atHand returns what a source with this place has at hand: a reload that
+// changes another setting of it must not lose the keys, least of all while
+// their server is away.
+func atHand(place string) (newest jwks.Snapshot) {
+	if place == "" {
+		return newest
+	}
+	keySets.Range(func(_, v any) bool {
+		if p, ok := v.(*pooledKeySet); ok && p.sources[place] != nil {
+			if snap := p.sources[place].Snapshot(); snap.Until.After(newest.Until) {
+				newest = snap
+			}
+		}
+		return true
+	})
+	return newest
 }
 
 // start loads the keys for the first time, once for all generations of the

@@ -78,7 +78,6 @@ func (keySetCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	now := clock()
 	for _, set := range v.(*App).keySetStatus() {
 		gauge(keySetKeys, float64(len(set.KeyIDs)), set.Name)
 		for i, source := range set.Sources {
@@ -89,8 +88,8 @@ func (keySetCollector) Collect(ch chan<- prometheus.Metric) {
 			}
 			gauge(keySourceUp, up, labels...)
 			gauge(keySourceSkipped, float64(len(source.Skipped)), labels...)
-			if source.Kind != "inline" && !source.LastSuccess.IsZero() { // what is written here doesn't age
-				gauge(keySourceAge, source.Age(now).Seconds(), labels...)
+			if source.Kind != "inline" && !source.LastSuccess.IsZero() {
+				gauge(keySourceAge, float64(source.AgeSeconds), labels...)
 			}
 		}
 	}

@@ -37,7 +37,10 @@ func (s *KeySourceFile) Provision(caddy.Context) (err error) {
 
 func (s *KeySourceFile) identity() string { return s.path }
 
-func (s *KeySourceFile) source() (jwks.Source, error) { return jwks.NewFile(s.path) }
+// place tells what is read.
+func (s *KeySourceFile) place() string { return s.path }
+
+func (s *KeySourceFile) source(jwks.Snapshot) (jwks.Source, error) { return jwks.NewFile(s.path) }
 
 // UnmarshalCaddyfile sets up the source. Syntax:
 //

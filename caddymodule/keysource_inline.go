@@ -36,7 +36,12 @@ func (s *KeySourceInline) Provision(caddy.Context) (err error) {
 
 func (s *KeySourceInline) identity() string { return s.expanded }
 
-func (s *KeySourceInline) source() (jwks.Source, error) { return jwks.NewInline([]byte(s.expanded)) }
+// place is the same for none: there is nothing to load.
+func (s *KeySourceInline) place() string { return "" }
+
+func (s *KeySourceInline) source(jwks.Snapshot) (jwks.Source, error) {
+	return jwks.NewInline([]byte(s.expanded))
+}
 
 // UnmarshalCaddyfile sets up the source. Syntax:
 //

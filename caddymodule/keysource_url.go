@@ -2,9 +2,12 @@ package caddymodule
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -40,7 +43,9 @@ type KeySourceURL struct {
 	TrustPoolRaw json.RawMessage `json:"trust_pool,omitempty" caddy:"namespace=tls.ca_pool.source inline_key=provider"`
 
 	url  string
-	pool caddytls.CA
+	pool *x509.CertPool
+	// authorities tells the pool from others.
+	authorities int
 }
 
 // CaddyModule returns the Caddy module information.
@@ -53,13 +58,40 @@ func (s *KeySourceURL) Provision(ctx caddy.Context) (err error) {
 	if s.url, err = Secret(s.URL).expandQuietly("the URL of a key set"); err != nil {
 		return err
 	}
-	s.pool, err = loadTrustPool(ctx, s, s.TrustPoolRaw, "TrustPoolRaw")
-	return err
+	if s.pool, err = loadTrustPool(ctx, s, s.TrustPoolRaw, "TrustPoolRaw"); err != nil {
+		return err
+	}
+	s.authorities = numberOf(s.pool)
+	return nil
+}
+
+// poolNumbers has every pool of authorities that a key source of this process
+// has had, without its twins.
+var poolNumbers struct {
+	sync.Mutex
+	pools []*x509.CertPool
+}
+
+// numberOf returns the same number for pools with the same certificates, for a
+// pool can't be made a text. A file of authorities that is replaced makes
+// another pool, although its name stays.
+func numberOf(pool *x509.CertPool) int {
+	if pool == nil {
+		return 0
+	}
+	poolNumbers.Lock()
+	defer poolNumbers.Unlock()
+	i := slices.IndexFunc(poolNumbers.pools, pool.Equal)
+	if i < 0 {
+		i = len(poolNumbers.pools)
+		poolNumbers.pools = append(poolNumbers.pools, pool)
+	}
+	return i + 1
 }
 
 // loadTrustPool loads Caddy's module of certificate authorities; nil when none
 // is configured.
-func loadTrustPool(ctx caddy.Context, of any, raw json.RawMessage, field string) (caddytls.CA, error) {
+func loadTrustPool(ctx caddy.Context, of any, raw json.RawMessage, field string) (*x509.CertPool, error) {
 	if raw == nil {
 		return nil, nil
 	}
@@ -71,17 +103,21 @@ func loadTrustPool(ctx caddy.Context, of any, raw json.RawMessage, field string)
 	if !ok {
 		return nil, fmt.Errorf("module %T is not a source of certificate authorities", v)
 	}
-	return pool, nil
+	return pool.CertPool(), nil
 }
 
 func (s *KeySourceURL) identity() string {
-	return fmt.Sprintf("%s %d %d %s", s.url, s.Refresh, s.StaleIfError, s.TrustPoolRaw)
+	return fmt.Sprintf("%s %d %d", s.place(), s.Refresh, s.StaleIfError)
 }
 
-func (s *KeySourceURL) source() (jwks.Source, error) {
+// place tells what is fetched, however often that is.
+func (s *KeySourceURL) place() string { return fmt.Sprintf("%s %d", s.url, s.authorities) }
+
+func (s *KeySourceURL) source(seed jwks.Snapshot) (jwks.Source, error) {
 	cfg := s.config(s.url)
+	cfg.Seed = seed
 	if s.pool != nil {
-		cfg.TLS = &tls.Config{RootCAs: s.pool.CertPool(), MinVersion: tls.VersionTLS12}
+		cfg.TLS = &tls.Config{RootCAs: s.pool, MinVersion: tls.VersionTLS12}
 	}
 	return jwks.NewURL(cfg)
 }

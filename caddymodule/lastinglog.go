@@ -3,11 +3,27 @@ package caddymodule
 import (
 	"context"
 	"log/slog"
+	"math"
 
 	"go.uber.org/zap/exp/zapslog"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
 )
+
+// moduleLogger returns the module's logger for a core package. Caddy's own
+// Slogger would do, but for a request's log lines it forgets that it was told to
+// leave stack traces out.
+func moduleLogger(ctx caddy.Context) *slog.Logger {
+	log := ctx.Logger()
+	return slog.New(handlerOf(log.Core(), log.Name()))
+}
+
+// handlerOf writes no stack traces: what the cores log as an error is a fault of
+// something else, and their lines say of what.
+func handlerOf(core zapcore.Core, name string) slog.Handler {
+	return zapslog.NewHandler(core, zapslog.WithName(name), zapslog.AddStacktraceAt(slog.Level(math.MaxInt)))
+}
 
 // lastingLogger returns a logger for what outlives a configuration: each line
 // goes to the logs of the configuration that runs then, while those of the one
@@ -22,7 +38,7 @@ type lastingHandler struct {
 }
 
 func (h lastingHandler) current() slog.Handler {
-	var out slog.Handler = zapslog.NewHandler(caddy.Log().Core(), zapslog.WithName(h.name))
+	out := handlerOf(caddy.Log().Core(), h.name)
 	if h.with != nil {
 		out = h.with(out)
 	}

@@ -89,7 +89,7 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 		return err
 	}
 	auth.Services = n.app.directory
-	auth.Logger = ctx.Slogger()
+	auth.Logger = moduleLogger(ctx)
 	verifier, err := notifyauth.New(auth)
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 		DailyLimit:    limitOf(n.DailyLimit),
 		Retention:     time.Duration(n.Retention),
 		Now:           clock,
-		Logger:        ctx.Slogger(),
+		Logger:        moduleLogger(ctx),
 		Observe:       observeAPI,
 	})
 	if err != nil {

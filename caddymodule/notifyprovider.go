@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -33,11 +34,8 @@ func (p *NotifyProvider) Authenticate(w http.ResponseWriter, r *http.Request) (c
 	id, release, err := p.authenticate(w, r)
 	if err != nil {
 		if refusal, ok := errors.AsType[*notifyauth.Error](err); ok {
-			notifyauth.SetErrorHeaders(w, r, refusal)
-			if w.Header().Get("WWW-Authenticate") == "" {
-				// What is 403 here, the stock handler answers with 401.
-				w.Header().Set("WWW-Authenticate", `Bearer realm="notify", error="invalid_token"`)
-			}
+			// What is 403 here, the stock handler answers with 401.
+			setChallenge(w.Header(), cmp.Or(refusal.Challenge(), `Bearer realm="notify", error="invalid_token"`), refusal.RetryAfter)
 			if refusal.Status < http.StatusInternalServerError {
 				return caddyauth.User{}, false, nil
 			}

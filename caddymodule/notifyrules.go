@@ -91,7 +91,7 @@ func (n *NotifyRules) provision(ctx caddy.Context) error {
 		return err
 	}
 	cfg.Services = n.app.directory
-	cfg.Logger = ctx.Slogger()
+	cfg.Logger = moduleLogger(ctx)
 	if n.Replay == "reject" {
 		cfg.Replay = replayGuard{n.app.handle.Backend()}
 		n.needsStorage = true

@@ -12,11 +12,24 @@ import (
 )
 
 // The readers below take the one argument of the option that the dispenser
-// stands at. Their errors carry file and line.
+// stands at. Their errors carry file and line. An option that is given twice is
+// an error too: one of the two would be lost.
 
 func textOption(d *caddyfile.Dispenser, to *string) error {
+	if err := onlyOnce(d, to); err != nil {
+		return err
+	}
 	if !d.AllArgs(to) {
 		return d.ArgErr()
+	}
+	return nil
+}
+
+// onlyOnce refuses an option that has a value already.
+func onlyOnce[T comparable](d *caddyfile.Dispenser, to *T) error {
+	var unset T
+	if *to != unset {
+		return d.Errf("%s is given twice", d.Val())
 	}
 	return nil
 }
@@ -34,6 +47,9 @@ func wordOption(d *caddyfile.Dispenser, to *string, words ...string) error {
 
 // switchOption reads on or off.
 func switchOption(d *caddyfile.Dispenser, to **bool) error {
+	if err := onlyOnce(d, to); err != nil {
+		return err
+	}
 	var word string
 	if err := wordOption(d, &word, "on", "off"); err != nil {
 		return err
@@ -63,6 +79,9 @@ func wordsOption(d *caddyfile.Dispenser, to *[]string) error {
 }
 
 func durationOption(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	if err := onlyOnce(d, to); err != nil {
+		return err
+	}
 	name := d.Val()
 	var text string
 	if err := textOption(d, &text); err != nil {
@@ -80,6 +99,9 @@ func durationOption(d *caddyfile.Dispenser, to *caddy.Duration) error {
 }
 
 func sizeOption(d *caddyfile.Dispenser, to *int64) error {
+	if err := onlyOnce(d, to); err != nil {
+		return err
+	}
 	name := d.Val()
 	var text string
 	if err := textOption(d, &text); err != nil {
@@ -94,6 +116,9 @@ func sizeOption(d *caddyfile.Dispenser, to *int64) error {
 }
 
 func countOption(d *caddyfile.Dispenser, to *int64) error {
+	if err := onlyOnce(d, to); err != nil {
+		return err
+	}
 	name := d.Val()
 	var text string
 	if err := textOption(d, &text); err != nil {

@@ -73,6 +73,14 @@ func newPoller(cfg pollerConfig) *poller {
 	return p
 }
 
+// seed gives keys for the time before the first load. It is called before
+// start.
+func (p *poller) seed(snap Snapshot) {
+	st := sourceStatus(p.cfg.kind, p.cfg.location, snap)
+	p.status.KeyIDs, p.status.Skipped, p.status.UsableUntil = st.KeyIDs, st.Skipped, st.UsableUntil
+	p.snap.Store(&snap)
+}
+
 // start begins the loop and waits for the first load to end.
 func (p *poller) start(ctx context.Context, changed func()) error {
 	p.mu.Lock()

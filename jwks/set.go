@@ -49,6 +49,7 @@ type Set struct {
 	sources      []Source
 	log          *slog.Logger
 	clock        func() time.Time
+	away         error // ErrUnavailable of this set
 
 	union atomic.Pointer[union]
 
@@ -101,6 +102,7 @@ func NewSet(cfg SetConfig) (*Set, error) {
 		s.clock = time.Now
 	}
 	s.log = s.log.With("key_set", s.name)
+	s.away = fmt.Errorf("%w: key set %q", ErrUnavailable, s.name)
 	for i := range s.told {
 		s.told[i].state = StateWaiting
 	}
@@ -179,8 +181,12 @@ func (s *Set) Status() Status {
 		Conflicts: slices.Clone(s.union.Load().conflicts),
 		Sources:   make([]SourceStatus, len(s.sources)),
 	}
+	now := s.clock()
 	for i, src := range s.sources {
 		st.Sources[i] = src.Status()
+		if _, written := src.(*Inline); !written { // in a configuration, which doesn't age
+			st.Sources[i].AgeSeconds = int64(st.Sources[i].Age(now).Seconds())
+		}
 	}
 	return st
 }

@@ -25,7 +25,10 @@ func (s *Set) logChange(i int) {
 		old.state = st.State
 		switch st.State {
 		case StateFailing:
-			log.Warn("keys can't be refreshed; those at hand stay in use", "error", st.Error, "until", st.UsableUntil)
+			if !st.UsableUntil.IsZero() {
+				log = log.With("until", st.UsableUntil)
+			}
+			log.Warn("keys can't be refreshed; those at hand stay in use", "error", st.Error)
 		case StateAbsent:
 			log.Error("keys can't be loaded; tokens can't be verified until they are", "error", st.Error)
 		case StateExpired:

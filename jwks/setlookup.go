@@ -42,7 +42,7 @@ func (s *Set) find(ctx context.Context, kid string) (*Key, error) {
 		return nil, ErrUnknownKid
 	}
 	if until, ages := u.until[k]; ages && !s.clock().Before(until) {
-		return nil, ErrUnavailable
+		return nil, s.away
 	}
 	return k, nil
 }
@@ -55,13 +55,13 @@ func (s *Set) findAfterStart(ctx context.Context, p *patience, kid string) (*Key
 	}
 	if s.waiters.Add(1) > maxStartWaiters {
 		s.waiters.Add(-1)
-		return nil, ErrUnavailable
+		return nil, s.away
 	}
 	inVain := s.await(ctx, s.begun, p, kid)
 	s.waiters.Add(-1)
 	k, err := s.find(ctx, kid)
 	if inVain && errors.Is(err, ErrUnknownKid) {
-		return nil, ErrUnavailable
+		return nil, s.away
 	}
 	return k, err
 }
@@ -89,7 +89,7 @@ func (s *Set) findAfterRefresh(ctx context.Context, p *patience, kid string) (*K
 		case !errors.Is(err, ErrUnknownKid):
 			return k, err
 		case inVain || crowded:
-			return nil, ErrUnavailable
+			return nil, s.away
 		case len(waits) == 0:
 			return nil, s.unknown()
 		}
@@ -180,12 +180,12 @@ func (s *Set) unknown() error {
 	for _, src := range s.sources {
 		snap := src.Snapshot()
 		if !snap.usable(now) {
-			return ErrUnavailable
+			return s.away
 		}
 		keys += len(snap.Keys)
 	}
 	if keys == 0 {
-		return ErrUnavailable
+		return s.away
 	}
 	return ErrUnknownKid
 }

@@ -55,6 +55,10 @@ type URLConfig struct {
 	// Transport makes the requests instead of the source's own connections,
 	// which end with every fetch. Whoever sets it closes it.
 	Transport http.RoundTripper
+	// Seed has keys of this URL that another source has at hand, which are used
+	// until the first fetch succeeds, for as long as StaleIfError allows since
+	// they were confirmed. Default: none.
+	Seed Snapshot
 	// UserAgent is sent with every fetch; default "signpost-jwks".
 	UserAgent string
 	// Clock is the time; default [time.Now].
@@ -120,6 +124,12 @@ func NewURL(cfg URLConfig) (*URL, error) {
 		stale: cfg.StaleIfError, askEvery: unknownKidEvery, maxWaiters: maxWaiters,
 		retryMin: retryAfterMin, retryMax: min(retryAfterMax, max(retryAfterMin, cfg.StaleIfError/2)),
 	})
+	if now := cfg.Clock(); cfg.Seed.usable(now) {
+		if latest := now.Add(cfg.StaleIfError); cfg.Seed.Until.IsZero() || cfg.Seed.Until.After(latest) {
+			cfg.Seed.Until = latest
+		}
+		s.seed(cfg.Seed)
+	}
 	return s, nil
 }
 

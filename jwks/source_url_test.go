@@ -2,6 +2,7 @@ package jwks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -248,6 +249,10 @@ func TestWaitersAreBounded(t *testing.T) {
 			for range 150 {
 				wg.Go(func() {
 					_, err := set.Key(t.Context(), "k2")
+					if errors.Is(err, ErrUnavailable) {
+						assert.ErrorContains(t, err, `key set "`)
+						err = ErrUnavailable
+					}
 					mu.Lock()
 					got[err]++
 					mu.Unlock()
@@ -329,5 +334,33 @@ func TestClosedSet(t *testing.T) {
 		requireNoKey(t, set, "k2", ErrUnknownKid)
 		time.Sleep(time.Hour)
 		assert.Equal(t, 1, server.count())
+	})
+}
+
+// Keys from another source of the same URL are used until a fetch succeeds, for
+// as long as they could have been.
+func TestURLSeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := jwkOf(t, "k1", 0), jwkOf(t, "k2", 1)
+		server := &fakeServer{status: http.StatusInternalServerError}
+		seed := inlineOf(t, jwksOf(one)).Snapshot()
+		seed.Until = time.Now().Add(time.Hour)
+		set := setOf(t, urlSource(t, URLConfig{URL: fakeURL, Transport: server, StaleIfError: 30 * time.Minute, Refresh: time.Minute, Seed: seed}))
+		requireKey(t, set, "k1") // before the first fetch has begun
+		require.Error(t, set.Start(t.Context()))
+		requireKey(t, set, "k1")
+		assert.Equal(t, StateFailing, set.Status().Sources[0].State)
+		time.Sleep(29 * time.Minute)
+		requireKey(t, set, "k1")
+		time.Sleep(2 * time.Minute)
+		requireNoKey(t, set, "k1", ErrUnavailable)
+		server.set(func(f *fakeServer) { f.status, f.body = http.StatusOK, jwksOf(two) })
+		time.Sleep(2 * time.Minute)
+		requireKey(t, set, "k2")
+		requireNoKey(t, set, "k1", ErrUnknownKid)
+
+		seed.Until = time.Now()
+		set = setOf(t, urlSource(t, URLConfig{URL: fakeURL, Transport: server, Seed: seed}))
+		assert.False(t, set.Status().Ready, "too old")
 	})
 }

@@ -46,6 +46,9 @@ type SourceStatus struct {
 	LastAttempt time.Time `json:"last_attempt,omitzero"`
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	LastChange  time.Time `json:"last_change,omitzero"`
+	// AgeSeconds is how long ago the keys were last confirmed; 0 when they never
+	// were, and for inline keys.
+	AgeSeconds int64 `json:"age_seconds,omitempty"`
 	// Error is why the last load failed; empty when it succeeded.
 	Error string `json:"error,omitempty"`
 	// NextRefresh is when the source looks again by itself.

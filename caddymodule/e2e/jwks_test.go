@@ -79,7 +79,8 @@ type steady struct {
 	stop func()
 
 	mu    sync.Mutex
-	wrong map[int]int
+	good  int
+	wrong map[int]int // by status; 0 is a broken connection
 	times []time.Duration
 }
 
@@ -102,7 +103,9 @@ func goOn(t testing.TB, port, clients int, every time.Duration, next func() stri
 				}
 				status, took := v.visit(t, next())
 				s.mu.Lock()
-				if status != http.StatusOK && status != 0 { // a reload may cut a connection
+				if status == http.StatusOK {
+					s.good++
+				} else {
 					s.wrong[status]++
 				}
 				s.times = append(s.times, took)
@@ -223,11 +226,14 @@ func TestKeyServerTrouble(t *testing.T) {
 		eventually(t, patience, trouble.seen)
 		count, p99, longest := load.mark()
 		t.Logf("%-20s %4d requests, p99 %s, longest %s", trouble.name, count, p99, longest)
-		// The shortest wait for a fetch would be two seconds.
+		// The shortest wait for a fetch would be two seconds; single requests may
+		// be late on a busy machine.
 		assert.Less(t, longest, time.Second, trouble.name)
+		assert.Less(t, p99, 50*time.Millisecond, trouble.name)
 	}
 	load.stop()
 	assert.Empty(t, load.wrong)
+	assert.Greater(t, load.good, 1000)
 	peak := s.memory(t, "VmHWM")
 	t.Logf("p99 before any trouble %s; memory %s before, peak %s", base, inMiB(before), inMiB(peak))
 	assert.Less(t, peak-before, int64(32*mib))
@@ -269,6 +275,7 @@ func TestKeyRotation(t *testing.T) {
 	count, _, _ := load.mark()
 	t.Logf("%d requests with good tokens, refused: %v", count, load.wrong)
 	assert.Empty(t, load.wrong)
+	assert.Greater(t, load.good, 100)
 }
 
 // Ten thousand tokens with random key ids: one fetch in 30 s at most, and good
@@ -316,6 +323,8 @@ func TestKeyIDFlood(t *testing.T) {
 	t.Logf("%d random key ids in %s: %d fetches; good tokens: %d, p99 %s before and %s meanwhile, longest %s",
 		bad, took.Round(time.Millisecond), keys.fetches.Load()-fetched, count, base, p99, longest)
 	assert.Empty(t, load.wrong)
+	// Twice is the promise, on a machine that isn't busy otherwise.
+	assert.Less(t, p99, max(2*base, 50*time.Millisecond))
 	// While the one fetch is on its way its outcome isn't known.
 	assert.Equal(t, int64(bad), statuses[http.StatusUnauthorized].Load()+statuses[http.StatusServiceUnavailable].Load())
 	assert.LessOrEqual(t, keys.fetches.Load()-fetched, 1+int64(took/(30*time.Second)))
@@ -429,5 +438,7 @@ func TestKeySetReloads(t *testing.T) {
 	})
 	t.Logf("%d reloads, %d requests, the longest took %s, %d fetches; goroutines %d before and %d after, file descriptors %d and %d",
 		count, requests, longest, keys.fetches.Load(), startGoroutines, endGoroutines, startDescriptors, endDescriptors)
+	assert.Greater(t, load.good, 100*count)
+	delete(load.wrong, 0) // any reload of Caddy may cut a connection that is being made
 	assert.Empty(t, load.wrong)
 }
