@@ -27,48 +27,53 @@ func TestSlowSenders(t *testing.T) {
 	_, targets, _ := floodServer(t, "read_header 1s\nread_body 2s\nidle 1500ms")
 	body := smsBody(strings.Repeat("x", 200))
 	for _, tg := range targets {
-		authorization, err := configured.sign(http.MethodPost, tg.path, body)
-		require.NoError(t, err)
-		head := withLength.head(tg, authorization, len(body))
-		inChunks := chunked.head(tg, authorization, 0)
 		for _, tc := range []struct {
-			name   string
-			at     string // sent at once
-			then   string // a byte now and then
+			name string
+			// what is sent at once, and then a byte now and then. Tokens live for 30 s,
+			// so they are made when the case runs.
+			send   func(authorization string) (at, then string)
 			within time.Duration
 			status []int // 0: no answer
 		}{
-			{"half a header", head[:40], "", readHeader, []int{0, 408}},
-			{"a header byte by byte", head[:20], head[20:], readHeader, []int{0, 400, 408}},
-			{"no body", head, "", readBody, []int{408}},
-			{"half a body", head + string(body[:50]), "", readBody, []int{408}},
-			{"a body byte by byte", head, string(body), readBody, []int{408}},
-			{"a chunked body byte by byte", inChunks, strings.Repeat("1\r\nx\r\n", 200), readBody, []int{408}},
-			{"no token and no body", withLength.head(tg, "", 1000), "", 0, []int{401}},
-			{"no token and a body byte by byte", withLength.head(tg, "", 1000), strings.Repeat("x", 1000), 0, []int{401}},
-			{"nothing after an answer", "GET / HTTP/1.1\r\nHost: " + address(tg.port) + "\r\n\r\n", "", idle, []int{401}},
+			{"half a header", func(a string) (string, string) { return withLength.head(tg, a, len(body))[:40], "" }, readHeader, []int{0, 408}},
+			{"a header byte by byte", func(a string) (string, string) {
+				head := withLength.head(tg, a, len(body))
+				return head[:20], head[20:]
+			}, readHeader, []int{0, 400, 408}},
+			{"no body", func(a string) (string, string) { return withLength.head(tg, a, len(body)), "" }, readBody, []int{408}},
+			{"half a body", func(a string) (string, string) { return withLength.head(tg, a, len(body)) + string(body[:50]), "" }, readBody, []int{408}},
+			{"a body byte by byte", func(a string) (string, string) { return withLength.head(tg, a, len(body)), string(body) }, readBody, []int{408}},
+			{"a chunked body byte by byte", func(a string) (string, string) { return chunked.head(tg, a, 0), strings.Repeat("1\r\nx\r\n", 200) }, readBody, []int{408}},
+			{"no token and no body", func(string) (string, string) { return withLength.head(tg, "", 1000), "" }, 0, []int{401}},
+			{"no token and a body byte by byte", func(string) (string, string) {
+				return withLength.head(tg, "", 1000), strings.Repeat("x", 1000)
+			}, 0, []int{401}},
+			{"nothing after an answer", func(string) (string, string) { return "GET / HTTP/1.1\r\nHost: " + address(tg.port) + "\r\n\r\n", "" }, idle, []int{401}},
 		} {
 			t.Run(tg.name+" "+tc.name, func(t *testing.T) {
 				t.Parallel()
+				authorization, err := configured.sign(http.MethodPost, tg.path, body)
+				require.NoError(t, err)
+				at, then := tc.send(authorization)
 				conn, err := net.Dial("tcp", address(tg.port))
 				require.NoError(t, err)
 				defer conn.Close()
 				began := time.Now()
 				require.NoError(t, conn.SetReadDeadline(began.Add(patience)))
-				_, err = io.WriteString(conn, tc.at)
+				_, err = io.WriteString(conn, at)
 				require.NoError(t, err)
 				end := make(chan struct{})
 				defer close(end)
 				go func() {
 					pace := time.NewTicker(100 * time.Millisecond)
 					defer pace.Stop()
-					for i := range len(tc.then) {
+					for i := range len(then) {
 						select {
 						case <-end:
 							return
 						case <-pace.C:
 						}
-						if _, err := conn.Write([]byte{tc.then[i]}); err != nil {
+						if _, err := conn.Write([]byte{then[i]}); err != nil {
 							return
 						}
 					}
