@@ -42,7 +42,7 @@ type afterReload struct{ http.RoundTripper }
 func (a afterReload) RoundTrip(r *http.Request) (*http.Response, error) {
 	for try := 1; ; try++ {
 		resp, err := a.RoundTripper.RoundTrip(r)
-		if err == nil || try == 5 || !errors.Is(err, syscall.ECONNRESET) {
+		if err == nil || try == 5 || !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
 			return resp, err
 		}
 		if r.GetBody != nil {
