@@ -415,11 +415,9 @@ func TestKeySetAuthorities(t *testing.T) {
 	authority := func(der []byte) {
 		require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
 	}
-	port := freePort(t)
 	status := func() int {
-		load(t, globals(fmt.Sprintf("key_set client {\n source url %s {\n trust_pool file %s\n }\n issuer client-1\n}\n", server.URL, file))+
-			fmt.Sprintf("http://:%d {\n bind 127.0.0.1\n jwks_auth\n respond ok\n}\n", port))
-		return get(t, fmt.Sprintf("127.0.0.1:%d", port), "/", "Authorization: Bearer "+issuerOf(t, "test-4096").token(t, nil)).StatusCode
+		addr := serveSite(t, fmt.Sprintf("key_set client {\n source url %s {\n trust_pool file %s\n }\n issuer client-1\n}\n", server.URL, file), "jwks_auth\nrespond ok")
+		return get(t, addr, "/", "Authorization: Bearer "+issuerOf(t, "test-4096").token(t, nil)).StatusCode
 	}
 	wrong, err := base64.StdEncoding.DecodeString(testAuthority(t))
 	require.NoError(t, err)
