@@ -13,8 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/signpost-gateway/signpost/handlers/delivery"
-	"github.com/signpost-gateway/signpost/handlers/delivery/outgoing"
 	"github.com/signpost-gateway/signpost/handlers/delivery/webhook"
+	"github.com/signpost-gateway/signpost/handlers/outgoing"
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 

@@ -19,7 +19,7 @@ import (
 
 	"github.com/signpost-gateway/signpost/handlers/delivery"
 	"github.com/signpost-gateway/signpost/handlers/delivery/internal/field"
-	"github.com/signpost-gateway/signpost/handlers/delivery/outgoing"
+	"github.com/signpost-gateway/signpost/handlers/outgoing"
 )
 
 // maxReference bounds a provider's reference, in bytes.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/signpost-gateway/signpost/handlers/delivery"
 	"github.com/signpost-gateway/signpost/handlers/delivery/internal/field"
-	"github.com/signpost-gateway/signpost/handlers/delivery/outgoing"
+	"github.com/signpost-gateway/signpost/handlers/outgoing"
 )
 
 // Format is how the body is written.

@@ -23,7 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/signpost-gateway/signpost/handlers/delivery"
-	"github.com/signpost-gateway/signpost/handlers/delivery/outgoing"
+	"github.com/signpost-gateway/signpost/handlers/outgoing"
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 

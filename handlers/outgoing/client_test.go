@@ -228,3 +228,41 @@ func TestRedirectsAreReturned(t *testing.T) {
 	var untrusted *tls.CertificateVerificationError
 	require.True(t, errors.As(err, &untrusted))
 }
+
+// For a client of others' URLs nothing is exempt, not even a literal address.
+func TestOpenClient(t *testing.T) {
+	var accepted atomic.Int64
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/again", http.StatusFound)
+	}))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			accepted.Add(1)
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	_, port, err := net.SplitHostPort(srv.Listener.Addr().String())
+	require.NoError(t, err)
+	get := func(host string, p Policy) error {
+		c, err := NewOpenClient(p, 5*time.Second)
+		require.NoError(t, err)
+		res, err := c.Get("http://" + host + ":" + port)
+		if err != nil {
+			return err
+		}
+		assert.Equal(t, http.StatusFound, res.StatusCode, "redirects are returned")
+		return res.Body.Close()
+	}
+	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "crl.test"} {
+		var refused *RefusedError
+		require.ErrorAs(t, get(host, Policy{AllowHTTP: true, Resolver: nameserver(t, "127.0.0.1")}), &refused, host)
+	}
+	assert.Zero(t, accepted.Load())
+	require.NoError(t, get("127.0.0.1", Policy{AllowPrivate: []string{"127.0.0.1"}}))
+	require.NoError(t, get("crl.test", Policy{AllowPrivate: []string{"crl.test"}, Resolver: nameserver(t, "127.0.0.1")}))
+	assert.EqualValues(t, 2, accepted.Load(), "connections are not kept")
+
+	_, err = NewOpenClient(Policy{AllowPrivate: []string{"a b"}}, time.Second)
+	require.ErrorContains(t, err, "is not a host name, IP address or CIDR range")
+}

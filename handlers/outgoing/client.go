@@ -62,6 +62,29 @@ func NewClient(target *url.URL, p Policy, timeout time.Duration) (*http.Client, 
 	if err := g.checkTarget(target, p.AllowHTTP); err != nil {
 		return nil, err
 	}
+	return g.client(p, timeout)
+}
+
+// NewOpenClient returns a client for calls to URLs that others than the
+// operator wrote, such as those in a certificate. Nothing that such a URL names
+// is exempt, not even a literal address: only [Policy.AllowPrivate] is. The
+// caller decides about the scheme; AllowHTTP has no meaning here. Connections
+// are not kept, redirects are returned, and timeout bounds a whole call, the
+// reading of the answer included.
+func NewOpenClient(p Policy, timeout time.Duration) (*http.Client, error) {
+	g, err := newGuard(p)
+	if err != nil {
+		return nil, err
+	}
+	c, err := g.client(p, timeout)
+	if err != nil {
+		return nil, err
+	}
+	c.Transport.(*http.Transport).DisableKeepAlives = true
+	return c, nil
+}
+
+func (g *guard) client(p Policy, timeout time.Duration) (*http.Client, error) {
 	t := &http.Transport{
 		DialContext:            g.dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
