@@ -82,6 +82,37 @@ type Backend interface {
 	// due (the end of its lease when leased); zero when none is queued.
 	NextDue(ctx context.Context, channel Channel) (time.Time, error)
 	Stats(ctx context.Context) (Stats, error)
+
+	// PutSigningClient creates (ErrExists when the id is taken).
+	PutSigningClient(ctx context.Context, c SigningClient) error
+	SigningClient(ctx context.Context, id string) (SigningClient, error)
+	SigningClients(ctx context.Context) ([]SigningClient, error) // by creation
+	// DeleteSigningClient ends a client; ErrNotFound when there is none. Its
+	// requests stay as they are.
+	DeleteSigningClient(ctx context.Context, id string) error
+
+	// CreateSigningRequest stores a request in SigningRequested, durably like
+	// Create; concurrent ones share one sync. It fails with ErrExists when Token
+	// or Replay is taken, by an expired request too until that is swept.
+	CreateSigningRequest(ctx context.Context, r SigningRequest) error
+	// SigningRequest returns a request in any state, expired ones too until
+	// they are swept.
+	SigningRequest(ctx context.Context, token Digest) (SigningRequest, error)
+	// DownloadSigningRequest moves SigningRequested to SigningDownloaded, sets
+	// Binding, and returns the request as it then is. changed is false, and
+	// nothing has changed, when it was in another state. Of concurrent callers
+	// one changes it. It asks for no time: whether the request has expired is
+	// the caller's to say.
+	DownloadSigningRequest(ctx context.Context, token Digest, binding *Digest) (r SigningRequest, changed bool, err error)
+	// SignSigningRequest moves SigningDownloaded to SigningSigned with the
+	// response (not empty) and a new ExpiresAt (Deadline when that is later),
+	// and removes the JWT's text, from r too; changed as above.
+	SignSigningRequest(ctx context.Context, token Digest, response []byte, expires time.Time) (r SigningRequest, changed bool, err error)
+	// RetrieveSigningRequest moves SigningSigned to SigningRetrieved, and
+	// returns the request with the response that is removed thereby; changed as
+	// above, and without a response when it is false.
+	RetrieveSigningRequest(ctx context.Context, token Digest) (r SigningRequest, changed bool, err error)
+
 	// Sweep removes what has expired, a bounded number of rows at a time.
 	Sweep(ctx context.Context, r SweepRequest) (Swept, error)
 }

@@ -49,6 +49,53 @@ func (c Creation) Normalised() (Creation, error) {
 	return c, nil
 }
 
+// Normalised returns the client as a back end stores it: its time as Micro has
+// it. The error wraps ErrInvalid when a field that must be set isn't.
+func (c SigningClient) Normalised() (SigningClient, error) {
+	switch {
+	case c.ID == "":
+		return c, fmt.Errorf("%w: a signing client needs an id", ErrInvalid)
+	case len(c.Keys) == 0:
+		return c, fmt.Errorf("%w: signing client %q needs a key set", ErrInvalid, c.ID)
+	case c.Callback == "":
+		return c, fmt.Errorf("%w: signing client %q needs a callback URL", ErrInvalid, c.ID)
+	case c.CreatedAt.IsZero():
+		return c, fmt.Errorf("%w: signing client %q needs its time of creation", ErrInvalid, c.ID)
+	}
+	c.CreatedAt = Micro(c.CreatedAt)
+	return c, nil
+}
+
+// Normalised returns the request as a back end stores it: times as Micro has
+// them, Status requested, the fields empty that the later states set. The
+// error wraps ErrInvalid when a field that must be set isn't, or can't be
+// meant.
+func (r SigningRequest) Normalised() (SigningRequest, error) {
+	switch {
+	case r.Token == Digest{}:
+		return r, fmt.Errorf("%w: a signature request needs the digest of its token", ErrInvalid)
+	case r.Client == "":
+		return r, fmt.Errorf("%w: a signature request needs a client", ErrInvalid)
+	case len(r.JWT) == 0:
+		return r, fmt.Errorf("%w: a signature request needs its JWT", ErrInvalid)
+	case r.Replay != nil && *r.Replay == Digest{}:
+		return r, fmt.Errorf("%w: the digest of a signature request's JWT is empty", ErrInvalid)
+	case len(r.State) > MaxSigningState:
+		return r, fmt.Errorf("%w: a signature request's state has at most %d bytes, not %d", ErrInvalid, MaxSigningState, len(r.State))
+	case r.State != "" && !r.HasState:
+		return r, fmt.Errorf("%w: a signature request has a state and says that it has none", ErrInvalid)
+	case r.CreatedAt.IsZero() || r.Deadline.IsZero() || r.ExpiresAt.IsZero():
+		return r, fmt.Errorf("%w: a signature request needs its times of creation, deadline and expiry", ErrInvalid)
+	case r.ExpiresAt.Before(r.Deadline):
+		return r, fmt.Errorf("%w: a signature request may not expire before its deadline", ErrInvalid)
+	case r.Status != "" && r.Status != SigningRequested:
+		return r, fmt.Errorf("%w: a signature request begins as %q, not as %q", ErrInvalid, SigningRequested, r.Status)
+	}
+	r.CreatedAt, r.Deadline, r.ExpiresAt = Micro(r.CreatedAt), Micro(r.Deadline), Micro(r.ExpiresAt)
+	r.Status, r.Binding, r.Response = SigningRequested, nil, nil
+	return r, nil
+}
+
 // Mismatch reports whether a request with body hash got is another one than
 // that stored with hash stored. Hashes are optional: without one there is
 // nothing to compare.

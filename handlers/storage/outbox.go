@@ -61,13 +61,15 @@ type Stats struct {
 type Swept struct {
 	Notifications int64
 	Keys          int64 // idempotency and replay keys, and counters
+	Requests      int64 // signature requests
 	TimedOut      int64 // StatusSending without a receipt: now StatusTemporaryFailure
 	More          bool  // the limit was reached: call again
 }
 
 // SweepRequest says what to remove: final notifications with ExpiresAt before
-// Now, and keys and counters likewise. Notifications sent before ReceiptsSince
-// that still await a receipt become StatusTemporaryFailure.
+// Now, and keys, counters and signature requests likewise. Notifications sent
+// before ReceiptsSince that still await a receipt become
+// StatusTemporaryFailure.
 type SweepRequest struct {
 	Now           time.Time
 	ReceiptsSince time.Time // zero: never time out

@@ -41,6 +41,7 @@ type Store struct {
 	counters     map[string]counter
 	queued       int64
 	deadLettered int64
+	signing      signing
 }
 
 type (
@@ -97,6 +98,7 @@ func (s *Store) Open(ctx context.Context) error {
 	s.replays = map[serviceKey]time.Time{}
 	s.counters = map[string]counter{}
 	s.lastID, s.queued, s.deadLettered = 0, 0, 0
+	s.signing = newSigning()
 	s.open = true
 	return nil
 }
@@ -110,6 +112,7 @@ func (s *Store) Close() error {
 	s.rows, s.byUUID, s.byReference, s.lists = nil, nil, nil, nil
 	s.queues, s.awaiting, s.retained = nil, schedule{}, schedule{}
 	s.idempotency, s.replays, s.counters = nil, nil, nil
+	s.signing = signing{}
 	return nil
 }
 

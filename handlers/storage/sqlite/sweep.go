@@ -8,30 +8,45 @@ import (
 	"github.com/signpost-gateway/signpost/handlers/storage/internal/transition"
 )
 
+// sweepSigningAtOnce bounds how long one write removes signature requests,
+// since each may take a JWT of 1 MiB with it.
+const sweepSigningAtOnce = 64
+
 // Sweep removes what has expired and gives up on receipts that are overdue.
-// Each kind is a write of its own, so that others need not wait for all.
+// Each kind is a write of its own, or several, so that others need not wait
+// for all.
 func (s *Store) Sweep(ctx context.Context, r storage.SweepRequest) (storage.Swept, error) {
 	r = r.Normalised()
 	var done storage.Swept
 	for _, part := range []struct {
-		count *int64
-		run   func(w *writer, r storage.SweepRequest) (int64, error)
+		count  *int64
+		atOnce int
+		run    func(w *writer, r storage.SweepRequest) (int64, error)
 	}{
-		{&done.Notifications, (*writer).sweepNotifications},
-		{&done.TimedOut, (*writer).sweepReceipts},
-		{&done.Keys, (*writer).sweepIdempotency},
-		{&done.Keys, (*writer).sweepReplays},
-		{&done.Keys, (*writer).sweepCounters},
+		{&done.Notifications, r.Limit, (*writer).sweepNotifications},
+		{&done.TimedOut, r.Limit, (*writer).sweepReceipts},
+		{&done.Keys, r.Limit, (*writer).sweepIdempotency},
+		{&done.Keys, r.Limit, (*writer).sweepReplays},
+		{&done.Keys, r.Limit, (*writer).sweepCounters},
+		{&done.Requests, sweepSigningAtOnce, (*writer).sweepSigning},
 	} {
-		var n int64
-		if err := s.write(ctx, "sweeping", func(w *writer) (err error) {
-			n, err = part.run(w, r)
-			return err
-		}); err != nil {
-			return done, err
+		left := int64(r.Limit)
+		for step := r; left > 0; {
+			step.Limit = min(int(left), part.atOnce)
+			var n int64
+			if err := s.write(ctx, "sweeping", func(w *writer) (err error) {
+				n, err = part.run(w, step)
+				return err
+			}); err != nil {
+				return done, err
+			}
+			*part.count += n
+			left -= n
+			if n < int64(step.Limit) {
+				break
+			}
 		}
-		*part.count += n
-		done.More = done.More || n >= int64(r.Limit)
+		done.More = done.More || left <= 0
 	}
 	return done, nil
 }

@@ -156,6 +156,7 @@ func testSecretsKey(t *testing.T, s *suite) {
 // calls is every method that needs an open back end.
 func calls(b storage.Backend) map[string]func(ctx context.Context) error {
 	key := []byte("key")
+	token := digest("token")
 	claim := storage.Claim{Notification: storage.Notification{ID: 1}, Token: 1}
 	return map[string]func(ctx context.Context) error{
 		"Ping":       b.Ping,
@@ -214,7 +215,27 @@ func calls(b storage.Backend) map[string]func(ctx context.Context) error {
 		},
 		"NextDue": func(ctx context.Context) error { _, err := b.NextDue(ctx, storage.SMS); return err },
 		"Stats":   func(ctx context.Context) error { _, err := b.Stats(ctx); return err },
-		"Sweep":   func(ctx context.Context) error { _, err := b.Sweep(ctx, storage.SweepRequest{Now: at(0)}); return err },
+		"PutSigningClient": func(ctx context.Context) error {
+			return b.PutSigningClient(ctx, storage.SigningClient{ID: "gone", Keys: key, Callback: "https://app.example/", CreatedAt: at(0)})
+		},
+		"SigningClient":        func(ctx context.Context) error { _, err := b.SigningClient(ctx, "gone"); return err },
+		"SigningClients":       func(ctx context.Context) error { _, err := b.SigningClients(ctx); return err },
+		"DeleteSigningClient":  func(ctx context.Context) error { return b.DeleteSigningClient(ctx, "gone") },
+		"CreateSigningRequest": func(ctx context.Context) error { return b.CreateSigningRequest(ctx, signing(at(0))) },
+		"SigningRequest":       func(ctx context.Context) error { _, err := b.SigningRequest(ctx, token); return err },
+		"DownloadSigningRequest": func(ctx context.Context) error {
+			_, _, err := b.DownloadSigningRequest(ctx, token, nil)
+			return err
+		},
+		"SignSigningRequest": func(ctx context.Context) error {
+			_, _, err := b.SignSigningRequest(ctx, token, key, at(0))
+			return err
+		},
+		"RetrieveSigningRequest": func(ctx context.Context) error {
+			_, _, err := b.RetrieveSigningRequest(ctx, token)
+			return err
+		},
+		"Sweep": func(ctx context.Context) error { _, err := b.Sweep(ctx, storage.SweepRequest{Now: at(0)}); return err },
 	}
 }
 
@@ -244,5 +265,8 @@ func testCancelled(t *testing.T, s *suite) {
 	all, err := s.Services(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, all)
+	clients, err := s.SigningClients(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, clients)
 	require.NoError(t, s.Ping(t.Context()))
 }
