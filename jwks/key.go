@@ -103,6 +103,14 @@ func newKey(public crypto.PublicKey) (*Key, error) {
 	return k, nil
 }
 
+// Verify reports whether signature is that of this key over the signed bytes.
+// alg is one of [Algorithms], and the key's own where it says one. Whoever
+// calls it decides which algorithms and sizes of keys are good.
+func (k *Key) Verify(alg string, signed, signature []byte) bool {
+	a, known := algorithms[alg]
+	return known && a.fits(k) && (k.Alg == "" || k.Alg == alg) && a.verify(k, signed, signature, false)
+}
+
 // unusable says why the key can't be used, or nothing.
 func (k *Key) unusable(minBits int) string {
 	if p, ok := k.Public.(*rsa.PublicKey); ok {

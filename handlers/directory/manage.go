@@ -24,9 +24,9 @@ func (e *InputError) Error() string { return e.Text }
 
 func inputErrorf(format string, a ...any) error { return &InputError{fmt.Sprintf(format, a...)} }
 
-// ErrNoStorage says that services can't be managed because there is only the
+// ErrNoStorage says that nothing can be managed because there is only the
 // configuration.
-var ErrNoStorage = errors.New("no storage is configured: services are only those of the configuration")
+var ErrNoStorage = errors.New("no storage is configured: there is only what the configuration says")
 
 // ServiceInfo describes a service without secrets.
 type ServiceInfo struct {

@@ -116,7 +116,7 @@ func (v *Verifier) verifyBody(r *http.Request, h *head) (body *bufferedBody, rea
 		return nil, true, nil
 	}
 	switch {
-	case encoded(r.Header):
+	case Encoded(r.Header):
 		return nil, false, v.refuse(CodeContentEncoding, h)
 	case r.ContentLength > v.maxBody:
 		return nil, false, v.refuse(CodeTooLarge, h)
@@ -158,10 +158,10 @@ func payFault(pay claimState) Code {
 	return CodePay
 }
 
-// encoded reports a Content-Encoding other than identity. The MAC covers the
+// Encoded reports a Content-Encoding other than identity. The MAC covers the
 // bytes of the wire, while whoever reads the body next might take the decoded
 // ones for what was signed.
-func encoded(header http.Header) bool {
+func Encoded(header http.Header) bool {
 	for _, line := range header["Content-Encoding"] {
 		for coding := range strings.SplitSeq(line, ",") {
 			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {

@@ -112,7 +112,7 @@ func (e *explainer) body() {
 	switch {
 	case n == 0:
 		e.add(body, Passed, "there is none")
-	case encoded(http.Header{"Content-Encoding": {e.q.ContentEncoding}}):
+	case Encoded(http.Header{"Content-Encoding": {e.q.ContentEncoding}}):
 		e.fail(body, CodeContentEncoding, "it has a Content-Encoding; the bytes as sent are what is signed, so only identity is accepted")
 	case int64(n) > e.v.maxBody:
 		e.fail(body, CodeTooLarge, "it has %d bytes; at most %d are accepted", n, e.v.maxBody)
