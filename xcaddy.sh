@@ -56,7 +56,7 @@ build() {
 	"$output" version
 	say "modules"
 	# Without --packages, which are not shown of the main module.
-	"$output" list-modules | grep -E 'signpost|notify|jwks' || die "the binary does not list Signpost's modules"
+	"$output" list-modules | grep -E 'signpost|notify|jwks|signing' || die "the binary does not list Signpost's modules"
 }
 
 # build_with does what xcaddy does: a main module of its own that imports
@@ -127,8 +127,13 @@ require_tools() {
 run_tests() {
 	need_go
 	# A C compiler for the race detector, curl and openssl for the README's own
-	# commands, strace for the drill that watches the syncs.
-	require_tools gcc='gcc libc6-dev' curl=curl openssl=openssl strace=strace
+	# commands, strace for the drill that watches the syncs, and a browser for
+	# the signing page, under any of its names.
+	local browser=${SIGNPOST_CHROMIUM:-} name
+	for name in google-chrome chromium-browser chromium; do
+		if command -v "$name" >/dev/null; then browser=$name; fi
+	done
+	require_tools gcc='gcc libc6-dev' curl=curl openssl=openssl strace=strace "${browser:-chromium}=chromium"
 	build
 	say "go test -race ./..."
 	# The end-to-end tests run the binary just built.

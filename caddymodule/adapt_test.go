@@ -49,7 +49,7 @@ func TestAdaptErrors(t *testing.T) {
 	for _, c := range []struct{ name, caddyfile, want string }{
 		{"signpost argument", "{\n signpost x\n}", "wrong argument count"},
 		{"signpost twice", "{\n signpost {\n }\n signpost {\n }\n}", "given twice"},
-		{"signpost option", "{\n signpost {\n  servce x\n }\n}", `signpost has no option "servce"; it has: storage, service, key_set, delivery, dispatch`},
+		{"signpost option", "{\n signpost {\n  servce x\n }\n}", `signpost has no option "servce"; it has: storage, service, key_set, client, delivery, dispatch`},
 		{"storage module", "{\n signpost {\n  storage redis\n }\n}", "signpost.storage.redis"},
 		{"storage twice", "{\n signpost {\n  storage memory\n  storage memory\n }\n}", "storage is given twice"},
 		{"sqlite option", "{\n signpost {\n  storage sqlite x.db {\n   wal off\n  }\n }\n}", `storage sqlite has no option "wal"`},
@@ -132,6 +132,27 @@ func TestAdaptErrors(t *testing.T) {
 		{"jwks_publish option", ":80 {\n jwks_publish a {\n  x\n }\n}", `jwks_publish has no option "x"`},
 		{"jwks_publish path", ":80 {\n jwks_publish a {\n  path keys\n }\n}", "start with a slash"},
 		{"claim matcher", ":80 {\n @a signpost_claim\n respond @a x\n}", "wrong argument count"},
+		{"client without id", "{\n signpost {\n  client {\n  }\n }\n}", "wrong argument count"},
+		{"client option", "{\n signpost {\n  client a {\n   kees x\n  }\n }\n}", `client has no option "kees"; it has: name, keys, callback, fail_startup`},
+		{"client without keys", "{\n signpost {\n  client a {\n   callback https://a.example/\n  }\n }\n}", "client a has no keys"},
+		{"client without callback", "{\n signpost {\n  client a {\n   keys file x\n  }\n }\n}", "client a has no callback"},
+		{"signing_api argument", ":80 {\n signing_api x y\n}", "wrong argument count"},
+		{"signing_api without base", ":80 {\n signing_api\n}", "base_url is required"},
+		{"signing_api option", ":80 {\n signing_api {\n  base_ulr x\n }\n}", `signing_api has no option "base_ulr"`},
+		{"signing_api by http", ":80 {\n signing_api {\n  base_url http://sign.example.org\n  mock on\n }\n}", "https"},
+		{"signing_api slash", ":80 {\n signing_api {\n  base_url https://sign.example.org/\n  mock on\n }\n}", "must not end with a slash"},
+		{"signing_api without trust", ":80 {\n signing_api {\n  base_url https://sign.example.org\n }\n}", "needs a trust_pool"},
+		{"signing_api profile", ":80 {\n signing_api {\n  profile lax\n }\n}", "strict, documented, int2022"},
+		{"signing_api int2022", ":80 {\n signing_api {\n  base_url https://sign.example.org\n  trust_pool file x\n  profile int2022\n }\n}", "needs the mock to be on"},
+		{"signing_api algorithm", ":80 {\n signing_api {\n  base_url https://sign.example.org\n  mock on\n  signature_algorithms RS512\n }\n}", `"RS512"`},
+		{"signing_api key bits", ":80 {\n signing_api {\n  base_url https://sign.example.org\n  mock on\n  min_key_bits 1024\n }\n}", "2048 to 16384"},
+		{"signing_api card bits", ":80 {\n signing_api {\n  base_url https://sign.example.org\n  mock on\n  min_card_key_bits 512\n }\n}", "1024 to 16384"},
+		{"signing_api hub", ":80 {\n signing_api {\n  hub nhs https://x\n }\n}", "write `hub url <address>` or `hub nhs`"},
+		{"signing_api hub address", ":80 {\n signing_api {\n  hub url ftp://x\n }\n}", "ftp"},
+		{"signing_api subject", ":80 {\n signing_api {\n  subject_from san\n }\n}", "cn_prefix, serial_number, off"},
+		{"signing_api revocation", ":80 {\n signing_api {\n  revocation on\n }\n}", "off, soft, hard"},
+		{"signing_api network", ":80 {\n signing_api {\n  base_url https://sign.example.org\n  mock on\n  allow_private 10.0.0.0/99\n }\n}", "10.0.0.0/99"},
+		{"signing_api access_token", ":80 {\n signing_api {\n  access_token {\n   client x\n  }\n }\n}", `access_token has no option "client"`},
 		{"health option", ":80 {\n signpost_health {\n  x\n }\n}", "signpost_health has no options"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -142,6 +163,8 @@ func TestAdaptErrors(t *testing.T) {
 		})
 	}
 }
+
+const clientBlock = "client a {\n keys file /nonexistent/a\n callback https://a.example/\n}\n"
 
 // TestLoadErrors: a configuration that could not work does not load, and says
 // why.
@@ -175,6 +198,9 @@ func TestLoadErrors(t *testing.T) {
 		{"no revocation list", "key_set a {\n source file /nonexistent/a\n}", "jwks_auth {\n revoked file /nonexistent/revoked\n}", "/nonexistent/revoked"},
 		{"fail_startup", "key_set a {\n source file /nonexistent/keys\n fail_startup\n}", "", "/nonexistent/keys"},
 		{"published key set", "", "jwks_publish a", "there are no key sets"},
+		{"client twice", clientBlock + clientBlock, "", "client a is configured twice"},
+		{"client callback", strings.Replace(clientBlock, "https://a.example/", "http://a.example/", 1), "", "client a: "},
+		{"signing without access keys", clientBlock, "signing_api {\n base_url https://a.example\n mock on\n access_token {\n }\n}", "access_token: there are no key sets"},
 		{"reserved name", "delivery sms webhook {\n url https://x.example/\n name simulated\n}", "", "reserved"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

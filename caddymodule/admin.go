@@ -15,9 +15,9 @@ import (
 )
 
 // adminAPI serves `/signpost/…` on Caddy's admin listener: the management of
-// stored services, keys and templates, and the state of storage, queue and key
-// sets. It
-// never returns secrets (but for a key just made), recipients or tokens.
+// stored services, keys, templates and signing clients, and the state of storage,
+// queue and key sets. It never returns secrets (but for a key just made),
+// recipients or tokens.
 type adminAPI struct {
 	mux *http.ServeMux
 }
@@ -34,6 +34,9 @@ const maxAdminBody = 1 << 20
 func (a *adminAPI) Provision(caddy.Context) error {
 	a.mux = http.NewServeMux()
 	for pattern, h := range map[string]adminHandler{
+		"GET /signpost/clients":                               stored(listClients),
+		"POST /signpost/clients":                              stored(addClient),
+		"DELETE /signpost/clients/{client}":                   stored(removeClient),
 		"GET /signpost/keys":                                  getKeySets,
 		"GET /signpost/status":                                stored(getStatus),
 		"GET /signpost/services":                              stored(listServices),

@@ -44,6 +44,10 @@ type App struct {
 	// The key sets to which handlers refer by name.
 	KeySets []*KeySet `json:"key_sets,omitempty"`
 
+	// The signing clients of this configuration. More may be kept in storage and
+	// managed with `caddy signpost client`.
+	Clients []*Client `json:"clients,omitempty"`
+
 	// How notifications are delivered, one entry for each channel. A channel
 	// without an entry is delivered by `log`, which writes a line and sends
 	// nothing.
@@ -61,6 +65,7 @@ type App struct {
 	configured []string // ids of the configuration's services
 	directory  *directory.Directory
 	keySets    map[string]*KeySet // by name, those of handlers too
+	clients    *directory.Clients
 	outlets    outlets
 	dispatcher *delivery.Dispatcher
 	running    *running // nil unless started
@@ -99,6 +104,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if err := a.provisionKeySets(ctx); err != nil {
+		return err
+	}
+	if err := a.provisionClients(ctx); err != nil {
 		return err
 	}
 	if a.outlets, err = provisionDelivery(ctx, a.Delivery, a.handle.Backend()); err != nil {
@@ -189,6 +197,7 @@ func appOf(ctx caddy.Context) (*App, error) {
 //		storage  <module> ...
 //		service  <id> { ... }
 //		key_set  <name> { ... }
+//		client   <id> { ... }
 //		delivery <sms|email> <module> ...
 //		dispatch { ... }
 //	}
@@ -233,6 +242,12 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 			a.KeySets = append(a.KeySets, k)
+		case "client":
+			c, err := unmarshalClient(d)
+			if err != nil {
+				return err
+			}
+			a.Clients = append(a.Clients, c)
 		case "delivery":
 			v, err := unmarshalDelivery(d)
 			if err != nil {
@@ -244,7 +259,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return unknownOption(d, "signpost", "storage", "service", "key_set", "delivery", "dispatch")
+			return unknownOption(d, "signpost", "storage", "service", "key_set", "client", "delivery", "dispatch")
 		}
 	}
 	return nil

@@ -16,13 +16,14 @@ import (
 func command() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "signpost",
-		Short: "Sends notifications, manages services, keys and key sets, signs and explains tokens",
+		Short: "Sends notifications, asks for signatures, manages services, clients, keys and key sets, signs and explains tokens",
 		Long: `
 Commands of Signpost, which signs and verifies requests.
 
-'notify', 'key', 'jwks' and 'jwt' need no configuration: they work with any
-server that speaks the protocol. 'service', 'template' and 'storage' talk to the
-admin API of a running Caddy (--address, or --config to read the address from).`,
+'notify', 'key', 'jwks', 'jwt' and 'sign' need no configuration: they work with
+any server that speaks the protocol. 'service', 'template', 'client' and
+'storage' talk to the admin API of a running Caddy (--address, or --config to
+read the address from).`,
 		CobraFunc: func(cmd *cobra.Command) {
 			// Without these, cobra prints the help for an unknown subcommand
 			// and reports success.
@@ -32,8 +33,10 @@ admin API of a running Caddy (--address, or --config to read the address from).`
 				keyCommand(),
 				jwksCommand(),
 				jwtCommand(),
+				signCommand(),
 				serviceCommand(),
 				templateCommand(),
+				clientCommand(),
 				storageCommand(),
 			)
 		},

@@ -194,12 +194,7 @@ func (j *JWKSRules) readOption(d *caddyfile.Dispenser) (known bool, err error) {
 	case "claim":
 		return true, j.unmarshalClaim(d)
 	case "forward_token":
-		var on *bool
-		if err := switchOption(d, &on); err != nil {
-			return true, err
-		}
-		j.ForwardToken = *on
-		return true, nil
+		return true, boolOption(d, &j.ForwardToken)
 	case "optional":
 		return true, flagOption(d, &j.Optional)
 	case "allow_preflight":

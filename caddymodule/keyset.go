@@ -112,19 +112,23 @@ var keySetOptions = []string{"source", "issuer", "fail_startup"}
 func (k *KeySet) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "source":
-		name, v, err := unmarshalGuest(d, "signpost.key_sources")
-		if err != nil {
-			return true, err
-		}
-		k.SourcesRaw = append(k.SourcesRaw, caddyconfig.JSONModuleObject(v, "module", name, nil))
+		return true, k.unmarshalSource(d)
 	case "issuer":
 		return true, textOption(d, &k.Issuer)
 	case "fail_startup":
 		return true, flagOption(d, &k.FailStartup)
-	default:
-		return false, nil
 	}
-	return true, nil
+	return false, nil
+}
+
+// unmarshalSource reads the source of keys that the dispenser stands before.
+func (k *KeySet) unmarshalSource(d *caddyfile.Dispenser) error {
+	name, v, err := unmarshalGuest(d, "signpost.key_sources")
+	if err != nil {
+		return err
+	}
+	k.SourcesRaw = append(k.SourcesRaw, caddyconfig.JSONModuleObject(v, "module", name, nil))
+	return nil
 }
 
 // provisionKeySets provisions the named key sets of the configuration.

@@ -13,6 +13,7 @@ import (
 	"github.com/signpost-gateway/signpost/handlers/delivery"
 	"github.com/signpost-gateway/signpost/handlers/notifications"
 	"github.com/signpost-gateway/signpost/handlers/notifyauth"
+	"github.com/signpost-gateway/signpost/handlers/signing"
 )
 
 const (
@@ -36,6 +37,10 @@ var (
 		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "notify_api_duration_seconds",
 		Help: "Time to answer an authenticated request of the notification API.", Buckets: prometheus.DefBuckets,
 	}, []string{"route", "result"})
+	signingSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "signing_api_duration_seconds",
+		Help: "Time to answer a request of the signing API.", Buckets: prometheus.DefBuckets,
+	}, []string{"route", "result"})
 	deliveryTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "delivery_attempts_total",
 		Help: "Attempts to deliver a notification.",
@@ -47,7 +52,7 @@ var (
 )
 
 func registerMetrics(registry *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{authTotal, jwksAuthTotal, apiSeconds, deliveryTotal, deliverySeconds, queueCollector{}, keySetCollector{}} {
+	for _, c := range []prometheus.Collector{authTotal, jwksAuthTotal, apiSeconds, signingSeconds, deliveryTotal, deliverySeconds, queueCollector{}, keySetCollector{}} {
 		err := registry.Register(c)
 		if err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -66,6 +71,10 @@ func observeAuth(r notifyauth.Result) {
 
 func observeAPI(e notifications.Event) {
 	apiSeconds.WithLabelValues(e.Route, e.Result).Observe(e.Duration.Seconds())
+}
+
+func observeSigning(e signing.Event) {
+	signingSeconds.WithLabelValues(e.Route, e.Result).Observe(e.Duration.Seconds())
 }
 
 func observeDelivery(e delivery.Event) {

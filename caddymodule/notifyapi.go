@@ -243,12 +243,7 @@ func (n *NotifyAPI) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "region":
 		return textOption(d, &n.Region)
 	case "international":
-		var on *bool
-		if err := switchOption(d, &on); err != nil {
-			return err
-		}
-		n.International = *on
-		return nil
+		return boolOption(d, &n.International)
 	case "rate_limit":
 		n.RateLimit = new(int64)
 		return countOption(d, n.RateLimit)

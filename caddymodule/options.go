@@ -45,6 +45,16 @@ func wordOption(d *caddyfile.Dispenser, to *string, words ...string) error {
 	return nil
 }
 
+// boolOption reads on or off where off is the default.
+func boolOption(d *caddyfile.Dispenser, to *bool) error {
+	var on *bool
+	if err := switchOption(d, &on); err != nil {
+		return err
+	}
+	*to = *on
+	return nil
+}
+
 // switchOption reads on or off.
 func switchOption(d *caddyfile.Dispenser, to **bool) error {
 	if err := onlyOnce(d, to); err != nil {

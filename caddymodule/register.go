@@ -28,6 +28,7 @@ func init() {
 		JWKSProvider{},
 		MatchClaim{},
 		NotifyAPI{},
+		SigningAPI{},
 		JWKSPublish{},
 		Health{},
 		adminAPI{},
@@ -40,6 +41,7 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective("notify_auth", parseNotifyAuth)
 	httpcaddyfile.RegisterHandlerDirective("jwks_auth", parseJWKSAuth)
 	httpcaddyfile.RegisterHandlerDirective("notify_api", parseNotifyAPI)
+	httpcaddyfile.RegisterHandlerDirective("signing_api", parseSigningAPI)
 	httpcaddyfile.RegisterHandlerDirective("jwks_publish", parseJWKSPublish)
 	httpcaddyfile.RegisterHandlerDirective("signpost_health", parseHealth)
 
@@ -47,6 +49,7 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("notify_auth", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirectiveOrder("jwks_auth", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirectiveOrder("notify_api", httpcaddyfile.Before, "respond")
+	httpcaddyfile.RegisterDirectiveOrder("signing_api", httpcaddyfile.Before, "respond")
 	httpcaddyfile.RegisterDirectiveOrder("jwks_publish", httpcaddyfile.Before, "respond")
 	httpcaddyfile.RegisterDirectiveOrder("signpost_health", httpcaddyfile.Before, "respond")
 

@@ -5,7 +5,13 @@ package docs_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +59,9 @@ func TestMain(m *testing.M) {
 	if err := os.WriteFile(environment["REVOKED_FILE"], []byte("sub:555086689106\n"), 0o600); err != nil {
 		panic(err)
 	}
+	if err := writeAuthority(filepath.Join(dir, filepath.Base(authority))); err != nil {
+		panic(err)
+	}
 	for name, value := range environment {
 		if err := os.Setenv(name, value); err != nil {
 			panic(err)
@@ -70,6 +79,28 @@ func TestMain(m *testing.M) {
 	}
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// authority is the file in the examples whose certificates are trusted. It must
+// be there when a configuration loads, so the tests have one in a folder of
+// their own.
+const authority = "/etc/signpost/smartcard-ca.pem"
+
+func local(text string) string {
+	return strings.ReplaceAll(text, authority, filepath.Join(environment["XDG_DATA_HOME"], filepath.Base(authority)))
+}
+
+func writeAuthority(path string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
 }
 
 // pages returns the text of every page by its path.
@@ -117,7 +148,7 @@ func TestCaddyfiles(t *testing.T) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			for _, block := range blocks(page, "caddyfile") {
 				assert.Equal(t, string(caddyfile.Format([]byte(block))), block, "not as caddy fmt has it")
-				config, err := adapt(block)
+				config, err := adapt(local(block))
 				require.NoError(t, err, block)
 				validate(t, config)
 			}
@@ -138,7 +169,7 @@ func TestJSON(t *testing.T) {
 		for _, block := range blocks(page, "json") {
 			t.Run(filepath.Base(name), func(t *testing.T) {
 				var want any
-				require.NoError(t, json.Unmarshal([]byte(block), &want))
+				require.NoError(t, json.Unmarshal([]byte(local(block)), &want))
 				if app, ok := providers[name]; ok { // which have no Caddyfile
 					validate(t, []byte(`{"apps": {
 						"signpost": `+app+`,
@@ -147,7 +178,7 @@ func TestJSON(t *testing.T) {
 				}
 				caddyfiles := blocks(page, "caddyfile")
 				require.NotEmpty(t, caddyfiles)
-				config, err := adapt(caddyfiles[0])
+				config, err := adapt(local(caddyfiles[0]))
 				require.NoError(t, err)
 				var got any
 				require.NoError(t, json.Unmarshal(config, &got))
@@ -206,6 +237,9 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 		{"jwks_publish.md", ":80 {\n jwks_publish {\n bogus\n }\n}"},
 		{"signpost.md", "{\n signpost {\n key_set a {\n bogus\n }\n }\n}"},
 		{"key_source_url.md", "{\n signpost {\n key_set a {\n source url https://id.example.org {\n bogus\n }\n }\n }\n}"},
+		{"signing_api.md", ":80 {\n signing_api {\n bogus\n }\n}"},
+		{"signing_api.md", ":80 {\n signing_api {\n access_token {\n bogus\n }\n }\n}"},
+		{"signpost.md", "{\n signpost {\n client a {\n bogus\n }\n }\n}"},
 		{"signpost.md", "{\n signpost {\n dispatch {\n bogus\n }\n }\n}"},
 		{"storage_sqlite.md", "{\n signpost {\n storage sqlite {\n bogus\n }\n }\n}"},
 		{"delivery_webhook.md", "{\n signpost {\n delivery sms webhook {\n bogus\n }\n }\n}"},
@@ -222,6 +256,8 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 	}
 }
 
+var ours = regexp.MustCompile("signpost|notify|jwks|signing")
+
 // Every module of this project has a page and a line in the README.
 func TestEveryModuleIsDocumented(t *testing.T) {
 	all := pages(t)
@@ -233,7 +269,7 @@ func TestEveryModuleIsDocumented(t *testing.T) {
 	}
 	found := 0
 	for _, id := range caddy.Modules() {
-		if !strings.Contains(id, "signpost") && !strings.Contains(id, "notify") && !strings.Contains(id, "jwks") {
+		if !ours.MatchString(id) {
 			continue
 		}
 		found++

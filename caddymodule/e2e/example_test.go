@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -17,8 +18,8 @@ import (
 
 // example is Caddyfile.example with free ports instead of its own.
 type example struct {
-	caddyfile           string
-	api, legacy, tokens string // URLs
+	caddyfile                    string
+	api, legacy, tokens, signing string // URLs
 }
 
 func exampleFile(t testing.TB) string {
@@ -33,15 +34,15 @@ func newExample(t testing.TB) example {
 	b, err := os.ReadFile(exampleFile(t))
 	require.NoError(t, err)
 	text := string(b)
-	swap := make([]string, 0, 10)
+	swap := make([]string, 0, 12)
 	url := make(map[int]string)
-	for _, old := range []int{8080, 8443, 8444, 8445, 8446} {
+	for _, old := range []int{8080, 8443, 8444, 8445, 8446, 8447} {
 		require.Contains(t, text, fmt.Sprint(old))
 		port := freePort(t)
 		swap = append(swap, fmt.Sprint(old), fmt.Sprint(port))
 		url[old] = fmt.Sprintf("https://localhost:%d", port)
 	}
-	return example{strings.NewReplacer(swap...).Replace(text), url[8443], url[8444], url[8446]}
+	return example{strings.NewReplacer(swap...).Replace(text), url[8443], url[8444], url[8446], url[8447] + "/signing-service"}
 }
 
 // startExample runs the example and waits until it has its certificates.
@@ -87,7 +88,7 @@ func TestExampleRuns(t *testing.T) {
 		a, err := newClient(t, ex.api).doAs("", http.MethodGet, "/health/ready", nil)
 		require.NoError(t, err)
 		assert.Equal(t, http.StatusServiceUnavailable, a.status)
-		assert.JSONEq(t, `{"status":"unavailable","storage":"ok","key_sets":["demo"]}`, string(a.body))
+		assert.JSONEq(t, `{"status":"unavailable","storage":"ok","key_sets":["client demo","demo"]}`, string(a.body))
 		// As xcaddy.sh does before it starts the server.
 		folder := filepath.Join(s.dir, "data")
 		s.ok(t, "signpost", "jwks", "generate", "--kid", "demo",
@@ -115,6 +116,30 @@ func TestExampleRuns(t *testing.T) {
 		a, err = c.doAs("", http.MethodGet, "/bookings/7", nil)
 		require.NoError(t, err)
 		assert.Equal(t, http.StatusUnauthorized, a.status)
+	})
+	t.Run("signing API, whose tokens are not logged", func(t *testing.T) {
+		c := newClient(t, ex.signing)
+		jwt := strings.TrimSpace(s.ok(t, "signpost", "jwt", "sign", "--key", filepath.Join(s.dir, "data", "demo.key.pem"),
+			"--kid", "demo", "--iss", "demo", "--aud", ex.signing, "--sub", "555086689106",
+			"--claim", "algorithm=RS256", "--claim", "payload=b25l"))
+		resp, err := c.http.Post(ex.signing+"/signaturerequest", "text/plain", strings.NewReader(jwt))
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		var made struct{ Token, RedirectURI string }
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&made))
+		require.Len(t, made.Token, 48)
+		for _, path := range []string{"/client?mock=true&token=", "/signaturerequest/", "/signatureresponse/", "/mock/"} {
+			a, err := c.doAs("", http.MethodGet, path+made.Token, nil)
+			require.NoError(t, err)
+			assert.NotEqual(t, http.StatusInternalServerError, a.status, path)
+		}
+		var log []byte
+		eventually(t, patience, func() (bool, string) {
+			log, err = os.ReadFile(s.log)
+			return err == nil && bytes.Contains(log, []byte("/signing-service/mock/TOKEN")), "the last request is not in the log"
+		})
+		assert.Contains(t, string(log), "/signing-service/client?mock=true&token=TOKEN")
+		assert.NotContains(t, string(log), made.Token)
 	})
 	t.Run("notification over TLS", func(t *testing.T) {
 		c := newClient(t, ex.api)

@@ -1,0 +1,439 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/signpost-gateway/signpost/handlers/signing"
+	"github.com/signpost-gateway/signpost/handlers/signing/evidence"
+	"github.com/signpost-gateway/signpost/handlers/signing/page"
+	"github.com/signpost-gateway/signpost/jwks"
+)
+
+// SigningAPI serves the signing API in the dialect of the NHS Signing Service:
+// applications post signature requests (JWTs), their users sign the documents
+// in the browser with a smartcard, and the applications read the signatures.
+// The clients are those of the global option `signpost` and those in storage.
+type SigningAPI struct {
+	// The URL under which applications and browsers reach the API, such as
+	// `https://sign.example.org/signing-service`, without a slash at its end. It
+	// is the `aud` of requests, compared byte for byte. Placeholders such as
+	// `{env.NAME}` are expanded. Required.
+	BaseURL string `json:"base_url"`
+
+	// How much of a signature request is checked: `strict` (the default),
+	// `documented` (a JWT may be posted again) or `int2022` (its form only, as
+	// the real service's integration environment did in 2022; it loads only with
+	// `mock on`).
+	Profile string `json:"profile,omitempty"`
+
+	// The algorithms of signatures that clients may ask for: `RS256` and `RS1`.
+	// The default is both.
+	SignatureAlgorithms []string `json:"signature_algorithms,omitempty"`
+
+	// The smallest key of a client, in bits of its modulus, from 2048 to 16384.
+	// The default is 4096.
+	MinKeyBits int64 `json:"min_key_bits,omitempty"`
+
+	// The smallest key of a user's certificate, in bits, from 1024 to 16384. The
+	// default is 2048.
+	MinCardKeyBits int64 `json:"min_card_key_bits,omitempty"`
+
+	// How far a client's clock may be ahead. The default, also for 0, is 30s.
+	Leeway caddy.Duration `json:"leeway,omitempty"`
+
+	// The longest body in bytes, at most and by default 1 MiB.
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	// How many bytes of memory the bodies that are being checked may take
+	// together; beyond it the answer is 503. The default is 32 MiB.
+	MaxBuffered int64 `json:"max_buffered,omitempty"`
+
+	// Whether the browser page can be asked for fake signatures with
+	// `mock=true`. Never switch it on in production.
+	Mock bool `json:"mock,omitempty"`
+
+	// The program between the browser and the smartcard.
+	Hub SigningHubAddress `json:"hub,omitzero"`
+
+	// The authorities whose certificates users may sign with. Required unless
+	// `mock` is on.
+	TrustPoolRaw json.RawMessage `json:"trust_pool,omitempty" caddy:"namespace=tls.ca_pool.source inline_key=provider"`
+
+	// Where a certificate has its user's id, which must equal the `sub` of the
+	// request: `cn_prefix` (the default; the text before the first `_` of the
+	// common name), `serial_number` or `off`.
+	SubjectFrom string `json:"subject_from,omitempty"`
+
+	// Whether a certificate must be for signatures that can't be denied (key
+	// usage contentCommitment). The default is true.
+	RequireNonRepudiation *bool `json:"require_non_repudiation,omitempty"`
+
+	// What is asked of certificate revocation lists: `off` (the default), `soft`
+	// (a certificate whose state can't be told passes, and the log says so) or
+	// `hard` (it is refused).
+	Revocation string `json:"revocation,omitempty"`
+
+	// Host names, addresses or CIDR ranges from which revocation lists may be
+	// fetched although they are not public.
+	AllowPrivate []string `json:"allow_private,omitempty"`
+
+	// The bearer token that applications must send. Without it whoever holds the
+	// token of a request can read its signatures, and a warning says so.
+	AccessToken *AccessToken `json:"access_token,omitempty"`
+
+	// Whether the clients' public keys are served at `/.well-known/jwks.json`
+	// below the base URL, for hubs that verify requests themselves. The default
+	// is false.
+	PublishKeys bool `json:"publish_keys,omitempty"`
+
+	// How long signatures can be read. The default is 1h.
+	Retention caddy.Duration `json:"retention,omitempty"`
+
+	// Whether signatures can be read once only.
+	RetrieveOnce bool `json:"retrieve_once,omitempty"`
+
+	// How many signature requests a client may post in a minute. The default is
+	// 0: any number.
+	RateLimit int64 `json:"rate_limit,omitempty"`
+
+	app     *App
+	handler *signing.API
+}
+
+// SigningHubAddress says how the browser page reaches the hub.
+type SigningHubAddress struct {
+	// `url` (the default) for a hub of the protocol hub/1, such as
+	// `signing_hub`; `nhs` for the NHS Credential Management software.
+	Kind string `json:"kind,omitempty"`
+
+	// The address of a hub/1 on the user's own machine. The default is
+	// `http://127.0.0.1:43480`.
+	URL string `json:"url,omitempty"`
+}
+
+const (
+	defaultHubURL = "http://127.0.0.1:43480"
+	hubKindURL    = "url"
+	hubKindNHS    = "nhs"
+)
+
+func (h SigningHubAddress) hub() (page.Hub, error) {
+	switch h.Kind {
+	case "", hubKindURL:
+		if h.URL == "" {
+			h.URL = defaultHubURL
+		}
+		return page.Hub{Kind: "hub1", URL: h.URL}, nil
+	case hubKindNHS:
+		if h.URL != "" {
+			return page.Hub{}, errors.New("hub nhs finds its hub by itself: it takes no URL")
+		}
+		return page.Hub{Kind: "nhs"}, nil
+	}
+	return page.Hub{}, fmt.Errorf("hub %q: it must be url or nhs", h.Kind)
+}
+
+// CaddyModule returns the Caddy module information.
+func (SigningAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.signing_api", New: func() caddy.Module { return new(SigningAPI) }}
+}
+
+// Provision builds the API. It opens nothing.
+func (s *SigningAPI) Provision(ctx caddy.Context) (err error) {
+	if s.app, err = appOf(ctx); err != nil {
+		return err
+	}
+	cfg, err := s.config()
+	if err != nil {
+		return err
+	}
+	if cfg.BaseURL, err = caddy.NewReplacer().ReplaceOrErr(s.BaseURL, true, true); err != nil {
+		return fmt.Errorf("base_url: %w", err)
+	}
+	if err := s.provisionEvidence(ctx, &cfg); err != nil {
+		return err
+	}
+	hub, err := s.Hub.hub()
+	if err != nil {
+		return err
+	}
+	base, err := url.Parse(cfg.BaseURL)
+	if err != nil {
+		return fmt.Errorf("base_url: %w", err)
+	}
+	if cfg.Page, err = page.New(page.Config{BasePath: base.Path, Hub: hub, Mock: s.Mock}); err != nil {
+		return err
+	}
+	if s.AccessToken != nil {
+		if cfg.AccessToken, err = s.AccessToken.provision(ctx); err != nil {
+			return fmt.Errorf("access_token: %w", err)
+		}
+	} else {
+		ctx.Logger().Warn("no access_token is configured: whoever holds the token of a signature request can read its signatures")
+	}
+	cfg.Clients = s.app.clients
+	cfg.Store = s.app.handle.Backend()
+	if s.PublishKeys {
+		cfg.PublishKeys = jwks.Publish(s.app.clients, 0)
+	}
+	cfg.Version = signingVersion()
+	cfg.Health = s.app.signingHealth
+	cfg.Logger = moduleLogger(ctx)
+	cfg.Now, cfg.Observe = clock, observeSigning
+	if s.handler, err = signing.New(cfg); err != nil {
+		return err
+	}
+	s.app.needStorage("signing_api")
+	return nil
+}
+
+// provisionEvidence makes what verifies uploaded signatures.
+func (s *SigningAPI) provisionEvidence(ctx caddy.Context, cfg *signing.Config) error {
+	e := s.evidence()
+	pool, err := loadTrustPool(ctx, s, s.TrustPoolRaw, "TrustPoolRaw")
+	switch {
+	case err != nil:
+		return err
+	case pool != nil:
+		e.Roots = pool
+	case !s.Mock:
+		return errors.New("trust_pool is required: whose certificates may users sign with? (Only `mock on` can do without.)")
+	}
+	if s.Mock {
+		ctx.Logger().Warn("mock is on: whoever adds mock=true to the page's address gets a signature without a smartcard; never in production", zap.String("base_url", s.BaseURL))
+		if cfg.Mock, err = theMock(); err != nil {
+			return err
+		}
+		e.Mock = cfg.Mock
+	}
+	e.Logger, e.Now = moduleLogger(ctx), clock
+	cfg.Evidence, err = evidence.New(e)
+	return err
+}
+
+func (s *SigningAPI) evidence() evidence.Config {
+	return evidence.Config{
+		MinKeyBits:            int(s.MinCardKeyBits),
+		RequireNonRepudiation: s.RequireNonRepudiation == nil || *s.RequireNonRepudiation,
+		SubjectFrom:           evidence.SubjectFrom(s.SubjectFrom),
+		Revocation:            evidence.Revocation(s.Revocation),
+		AllowPrivate:          s.AllowPrivate,
+	}
+}
+
+// theMock is the fake signer of this run of the program: reloads keep it, so
+// that what it has signed stays valid.
+var theMock = sync.OnceValues(func() (*evidence.Mock, error) {
+	return evidence.NewMock(func() time.Time { return clock() })
+})
+
+// config reads the settings that stand for themselves.
+func (s *SigningAPI) config() (signing.Config, error) {
+	if s.BaseURL == "" {
+		return signing.Config{}, errors.New("base_url is required: under which URL do applications and browsers reach the API?")
+	}
+	return signing.Config{
+		BaseURL:             s.BaseURL,
+		Profile:             signing.Profile(s.Profile),
+		SignatureAlgorithms: slices.Clone(s.SignatureAlgorithms),
+		MinKeyBits:          int(s.MinKeyBits),
+		Leeway:              time.Duration(s.Leeway),
+		MaxBody:             s.MaxBody,
+		MaxBuffered:         s.MaxBuffered,
+		Retention:           time.Duration(s.Retention),
+		RetrieveOnce:        s.RetrieveOnce,
+		RateLimit:           int(s.RateLimit),
+	}, nil
+}
+
+func (s *SigningAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	defer s.app.hold(r.Context())()
+	s.handler.ServeHTTP(w, r)
+	return nil
+}
+
+// signingHealth is what /_status tells.
+func (a *App) signingHealth(ctx context.Context) map[string]error {
+	checks := map[string]error{"storage": a.health.run(ctx, a), "keys": nil}
+	for name, k := range a.keySets {
+		if len(k.pooled.Keys()) == 0 {
+			// Names are for the log: the answer is public, and they hold clients' ids.
+			checks["keys"] = errors.Join(checks["keys"], fmt.Errorf("%w: key set %q", jwks.ErrUnavailable, name))
+		}
+	}
+	return checks
+}
+
+func signingVersion() signing.Version {
+	simple, full := caddy.Version()
+	return signing.Version{Version: simple, Revision: full, ReleaseID: simple, CommitID: full}
+}
+
+// parseSigningAPI reads the directive, see UnmarshalCaddyfile.
+func parseSigningAPI(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	m := new(SigningAPI)
+	return m, m.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile sets up the handler. Syntax:
+//
+//	signing_api [<matcher>] {
+//		base_url                <url>
+//		profile                 strict|documented|int2022
+//		signature_algorithms    RS256|RS1...
+//		min_key_bits            <bits>
+//		min_card_key_bits       <bits>
+//		leeway                  <duration>
+//		max_body                <size>
+//		max_buffered            <size>
+//		mock                    on|off
+//		hub                     url <address> | nhs
+//		trust_pool              <module> ...
+//		subject_from            cn_prefix|serial_number|off
+//		require_non_repudiation on|off
+//		revocation              off|soft|hard
+//		allow_private           <host|address|cidr>...
+//		access_token            { ... }
+//		publish_keys            on|off
+//		retention               <duration>
+//		retrieve_once           on|off
+//		rate_limit              <requests a minute>
+//	}
+func (s *SigningAPI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := s.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	return s.check(d)
+}
+
+// check finds what the API would refuse, so that the error has file and line.
+func (s *SigningAPI) check(d *caddyfile.Dispenser) error {
+	cfg, err := s.config()
+	switch {
+	case err != nil:
+		return d.Err(err.Error())
+	case s.TrustPoolRaw == nil && !s.Mock:
+		return d.Err("signing_api needs a trust_pool: whose certificates may users sign with? (Only `mock on` can do without.)")
+	}
+	if strings.Contains(cfg.BaseURL, "{") {
+		cfg.BaseURL = "https://placeholder.invalid"
+	}
+	// What comes from elsewhere is only asked whether it is there.
+	cfg.Store, cfg.Clients = struct{ signing.Store }{}, struct{ signing.Clients }{}
+	cfg.Evidence, cfg.Page = new(evidence.Verifier), new(page.Page)
+	if s.Mock {
+		cfg.Mock = new(evidence.Mock)
+	}
+	if _, err := signing.New(cfg); err != nil {
+		return d.Err(err.Error())
+	}
+	e := s.evidence()
+	e.Roots = x509.NewCertPool()
+	if _, err := evidence.New(e); err != nil {
+		return d.Err(err.Error())
+	}
+	return nil
+}
+
+func (s *SigningAPI) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "base_url":
+		return textOption(d, &s.BaseURL)
+	case "profile":
+		return wordOption(d, &s.Profile, "strict", "documented", "int2022")
+	case "signature_algorithms":
+		return wordsOption(d, &s.SignatureAlgorithms)
+	case "min_key_bits":
+		return countOption(d, &s.MinKeyBits)
+	case "min_card_key_bits":
+		return countOption(d, &s.MinCardKeyBits)
+	case "leeway":
+		return durationOption(d, &s.Leeway)
+	case "max_body":
+		return sizeOption(d, &s.MaxBody)
+	case "max_buffered":
+		return sizeOption(d, &s.MaxBuffered)
+	case "mock":
+		return boolOption(d, &s.Mock)
+	case "hub":
+		return s.unmarshalHub(d)
+	case "trust_pool":
+		return trustPoolOption(d, &s.TrustPoolRaw)
+	case "subject_from":
+		return wordOption(d, &s.SubjectFrom, "cn_prefix", "serial_number", "off")
+	case "require_non_repudiation":
+		return switchOption(d, &s.RequireNonRepudiation)
+	case "revocation":
+		return wordOption(d, &s.Revocation, "off", "soft", "hard")
+	case "allow_private":
+		return wordsOption(d, &s.AllowPrivate)
+	case "access_token":
+		if s.AccessToken != nil {
+			return d.Err("access_token is given twice")
+		}
+		s.AccessToken = new(AccessToken)
+		return s.AccessToken.unmarshal(d)
+	case "publish_keys":
+		return boolOption(d, &s.PublishKeys)
+	case "retention":
+		return durationOption(d, &s.Retention)
+	case "retrieve_once":
+		return boolOption(d, &s.RetrieveOnce)
+	case "rate_limit":
+		return countOption(d, &s.RateLimit)
+	}
+	return unknownOption(d, "signing_api", "base_url", "profile", "signature_algorithms", "min_key_bits", "min_card_key_bits",
+		"leeway", "max_body", "max_buffered", "mock", "hub", "trust_pool", "subject_from", "require_non_repudiation",
+		"revocation", "allow_private", "access_token", "publish_keys", "retention", "retrieve_once", "rate_limit")
+}
+
+// unmarshalHub reads `hub url <address>` or `hub nhs`.
+func (s *SigningAPI) unmarshalHub(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	switch {
+	case len(args) == 2 && args[0] == hubKindURL:
+		s.Hub = SigningHubAddress{Kind: hubKindURL, URL: args[1]}
+	case len(args) == 1 && args[0] == hubKindNHS:
+		s.Hub = SigningHubAddress{Kind: hubKindNHS}
+	default:
+		return d.Err("write `hub url <address>` or `hub nhs`")
+	}
+	hub, err := s.Hub.hub()
+	if err == nil {
+		_, err = page.New(page.Config{Hub: hub})
+	}
+	if err != nil {
+		return d.Err(err.Error())
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*SigningAPI)(nil)
+	_ caddyhttp.MiddlewareHandler = (*SigningAPI)(nil)
+	_ caddyfile.Unmarshaler       = (*SigningAPI)(nil)
+)
