@@ -10,6 +10,7 @@ import (
 
 	"github.com/signpost-gateway/signpost/handlers/jwksauth"
 	"github.com/signpost-gateway/signpost/handlers/signing"
+	"github.com/signpost-gateway/signpost/jwks"
 )
 
 // AccessToken says which bearer tokens applications must send to the signing
@@ -55,6 +56,16 @@ func (a *AccessToken) provision(ctx caddy.Context) (func(*http.Request) (string,
 		}
 		return "", &signing.AccessError{Err: errors.New("the access token does not name a client")}
 	}, nil
+}
+
+// ready reports an error while there is no key to verify tokens with.
+func (a *AccessToken) ready() error {
+	for _, b := range a.bindings {
+		if set, ok := b.Keys.(*pooledKeySet); ok && len(set.Keys()) > 0 {
+			return nil
+		}
+	}
+	return jwks.ErrUnavailable
 }
 
 // unmarshal reads the block:

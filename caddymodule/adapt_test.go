@@ -200,6 +200,8 @@ func TestLoadErrors(t *testing.T) {
 		{"published key set", "", "jwks_publish a", "there are no key sets"},
 		{"client twice", clientBlock + clientBlock, "", "client a is configured twice"},
 		{"client callback", strings.Replace(clientBlock, "https://a.example/", "http://a.example/", 1), "", "client a: "},
+		{"signing by web authorities", clientBlock, "signing_api {\n base_url https://a.example\n trust_pool system\n}", "not for people"},
+		{"client callback with a token", strings.Replace(clientBlock, "https://a.example/", "https://a.example/?token=1", 1), "", "must not have token or state"},
 		{"signing without access keys", clientBlock, "signing_api {\n base_url https://a.example\n mock on\n access_token {\n }\n}", "access_token: there are no key sets"},
 		{"reserved name", "delivery sms webhook {\n url https://x.example/\n name simulated\n}", "", "reserved"},
 	} {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -194,7 +196,7 @@ func (s *SigningAPI) Provision(ctx caddy.Context) (err error) {
 		cfg.PublishKeys = jwks.Publish(s.app.clients, 0)
 	}
 	cfg.Version = signingVersion()
-	cfg.Health = s.app.signingHealth
+	cfg.Health = s.checks
 	cfg.Logger = moduleLogger(ctx)
 	cfg.Now, cfg.Observe = clock, observeSigning
 	if s.handler, err = signing.New(cfg); err != nil {
@@ -207,6 +209,9 @@ func (s *SigningAPI) Provision(ctx caddy.Context) (err error) {
 // provisionEvidence makes what verifies uploaded signatures.
 func (s *SigningAPI) provisionEvidence(ctx caddy.Context, cfg *signing.Config) error {
 	e := s.evidence()
+	if providerOf(s.TrustPoolRaw) == "system" {
+		return errors.New("trust_pool system: its authorities vouch for web sites, not for people; name those of your users' cards")
+	}
 	pool, err := loadTrustPool(ctx, s, s.TrustPoolRaw, "TrustPoolRaw")
 	switch {
 	case err != nil:
@@ -226,6 +231,15 @@ func (s *SigningAPI) provisionEvidence(ctx caddy.Context, cfg *signing.Config) e
 	e.Logger, e.Now = moduleLogger(ctx), clock
 	cfg.Evidence, err = evidence.New(e)
 	return err
+}
+
+// providerOf is the name of a module of certificate authorities.
+func providerOf(raw json.RawMessage) string {
+	var module struct {
+		Provider string `json:"provider"`
+	}
+	_ = json.Unmarshal(raw, &module) // nothing, when there is none
+	return module.Provider
 }
 
 func (s *SigningAPI) evidence() evidence.Config {
@@ -269,21 +283,35 @@ func (s *SigningAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyht
 	return nil
 }
 
-// signingHealth is what /_status tells.
-func (a *App) signingHealth(ctx context.Context) map[string]error {
-	checks := map[string]error{"storage": a.health.run(ctx, a), "keys": nil}
-	for name, k := range a.keySets {
-		if len(k.pooled.Keys()) == 0 {
-			// Names are for the log: the answer is public, and they hold clients' ids.
-			checks["keys"] = errors.Join(checks["keys"], fmt.Errorf("%w: key set %q", jwks.ErrUnavailable, name))
-		}
+// checks is what /_status tells: whether this API works. A client without keys
+// is a matter of that client alone.
+func (s *SigningAPI) checks(ctx context.Context) map[string]error {
+	checks := map[string]error{"storage": s.app.health.run(ctx, s.app)}
+	if s.AccessToken != nil {
+		checks["access_token"] = s.AccessToken.ready()
 	}
 	return checks
 }
 
+const modulePath = "github.com/signpost-gateway/signpost"
+
+// signingVersion tells which build of this module runs.
 func signingVersion() signing.Version {
-	simple, full := caddy.Version()
-	return signing.Version{Version: simple, Revision: full, ReleaseID: simple, CommitID: full}
+	v := signing.Version{Version: "unknown", Revision: "unknown"}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range append(info.Deps, &info.Main) {
+			if m.Path == modulePath {
+				v.Version, v.Revision = m.Version, cmp.Or(m.Sum, v.Revision)
+			}
+		}
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" && info.Main.Path == modulePath {
+				v.Revision = setting.Value
+			}
+		}
+	}
+	v.ReleaseID, v.CommitID = v.Version, v.Revision
+	return v
 }
 
 // parseSigningAPI reads the directive, see UnmarshalCaddyfile.

@@ -187,3 +187,36 @@ func TestMockOff(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
 	require.Contains(t, resp.text, `"Not Found"`)
 }
+
+// TestSigningApart: what one signing API accepted, another one on the same
+// storage knows nothing of, though it is laxer.
+func TestSigningApart(t *testing.T) {
+	issuer := issuerOf(t, "test-4096")
+	authority := testAuthority(t)
+	addr := serveSite(t, signingClient(t), `
+	handle_path /strict/* {
+		signing_api {
+			base_url https://sign.example.test/strict
+			trust_pool inline {
+				trust_der `+authority+`
+			}
+		}
+	}
+	handle_path /lax/* {
+		signing_api {
+			base_url https://sign.example.test/lax
+			mock on
+		}
+	}`)
+	resp := call(t, addr, http.MethodPost, "/strict/signaturerequest", issuer.signatureRequest(t, map[string]any{"aud": "https://sign.example.test/strict"}), "Content-Type: text/plain")
+	require.Equal(t, http.StatusOK, resp.StatusCode, resp.text)
+	var made struct{ Token string }
+	require.NoError(t, json.Unmarshal([]byte(resp.text), &made))
+	for _, path := range []string{"/lax/client?token=", "/lax/signaturerequest/", "/lax/signatureresponse/"} {
+		require.Equal(t, http.StatusNotFound, get(t, addr, path+made.Token).StatusCode, path)
+	}
+	for _, path := range []string{"/lax/mock/", "/lax/signatureresponse/"} {
+		require.Equal(t, http.StatusNotFound, call(t, addr, http.MethodPost, path+made.Token, "{}", "Content-Type: application/json").StatusCode, path)
+	}
+	require.Equal(t, http.StatusOK, get(t, addr, "/strict/signaturerequest/"+made.Token).StatusCode)
+}

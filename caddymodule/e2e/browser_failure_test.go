@@ -58,7 +58,7 @@ func TestBrowserFailures(t *testing.T) {
 	b.press("Try again")
 	b.do(chromedp.WaitVisible(chromedp.Search(`//p[contains(., "One try is left before the card is blocked.")]`)))
 	b.press("Try again")
-	b.do(chromedp.WaitVisible(chromedp.Search(`//p[contains(., "0 tries are left before the card is blocked.")]`)))
+	b.do(chromedp.WaitVisible(chromedp.Search(`//p[contains(., "No try is left.")]`)))
 	b.press("Try again")
 	b.fails("pin_blocked", "The card is blocked")
 

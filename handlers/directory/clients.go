@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/signpost-gateway/signpost/handlers/signing"
@@ -52,6 +53,8 @@ type Clients struct {
 
 	stored *cache[string, *signing.Client]
 	all    *cache[struct{}, jwks.Keys] // of the stored clients
+	// published are those keys when they could last be read; nil before.
+	published atomic.Pointer[jwks.Keys]
 }
 
 // NewClients checks the configuration's clients: ids are unique, callbacks can
@@ -118,13 +121,14 @@ func (d *Clients) load(ctx context.Context, id string) (*signing.Client, error) 
 const keysTimeout = 2 * time.Second
 
 // Keys implements jwks.KeyLister: the public keys of all clients, for hubs
-// that verify requests themselves. Those of stored clients are missing while
-// the storage is away.
+// that verify requests themselves. While the storage is away, those of stored
+// clients are the ones from before; there are no keys at all when it has been
+// away from the start, for a list with some of them missing would be believed.
 func (d *Clients) Keys() jwks.Keys {
 	var all jwks.Keys
 	for _, id := range slices.Sorted(maps.Keys(d.configured)) {
 		if public := d.configured[id].Public; public != nil {
-			all = append(all, public.Keys()...)
+			all = append(all, withIDs(public.Keys())...)
 		}
 	}
 	if d.store == nil {
@@ -133,10 +137,32 @@ func (d *Clients) Keys() jwks.Keys {
 	ctx, cancel := context.WithTimeout(context.Background(), keysTimeout)
 	defer cancel()
 	stored, err := d.all.get(ctx, struct{}{})
-	if err != nil {
-		d.log.Error("the keys of stored signing clients can't be read", slog.Any("error", err))
+	if err == nil {
+		d.published.Store(&stored)
+		return append(all, stored...)
 	}
-	return append(all, stored...)
+	d.log.Error("the keys of stored signing clients can't be read", slog.Any("error", err))
+	if before := d.published.Load(); before != nil {
+		return append(all, *before...)
+	}
+	return nil
+}
+
+// withIDs gives a key without an id its thumbprint, as AddClient does: among
+// others, a key without one can't be found.
+func withIDs(keys jwks.Keys) jwks.Keys {
+	out := make(jwks.Keys, 0, len(keys))
+	for _, k := range keys {
+		if k.Kid == "" {
+			named, err := jwks.NewKey(k.Thumbprint, k.Alg, k.Public)
+			if err != nil {
+				continue
+			}
+			k = named
+		}
+		out = append(out, k)
+	}
+	return out
 }
 
 func (d *Clients) loadKeys(ctx context.Context, _ struct{}) (jwks.Keys, error) {

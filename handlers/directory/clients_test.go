@@ -218,8 +218,8 @@ func (s *awayStore) SigningClients(context.Context) ([]storage.SigningClient, er
 	return s.found, s.err
 }
 
-// A storage that is away is neither an unknown client nor remembered, and the
-// keys of the configuration are served all the same.
+// A storage that is away is neither an unknown client nor remembered. No keys
+// are published while some of them aren't known, and later those from before.
 func TestClientStorageAway(t *testing.T) {
 	ctx := t.Context()
 	away := &awayStore{err: storage.Unavailable("reading", errors.New("gone"))}
@@ -236,7 +236,7 @@ func TestClientStorageAway(t *testing.T) {
 		require.ErrorIs(t, err, signing.ErrUnknownClient)
 	}
 	require.Equal(t, 2, away.asked, "what can't be stored is not looked for")
-	require.Equal(t, []string{"configured-1"}, keyIDs(d.Keys()))
+	require.Empty(t, d.Keys())
 	require.Contains(t, d.log.String(), "can't be read")
 	_, err := d.ListClients(ctx)
 	require.ErrorIs(t, err, storage.ErrUnavailable)
@@ -252,6 +252,9 @@ func TestClientStorageAway(t *testing.T) {
 	require.Contains(t, d.log.String(), "client=broken")
 	_, err = d.ListClients(ctx)
 	require.ErrorContains(t, err, "the keys of client broken")
+	away.err = storage.Unavailable("reading", errors.New("gone again"))
+	d.now = d.now.Add(CacheFor)
+	require.Equal(t, []string{"configured-1", "good"}, keyIDs(d.Keys()))
 }
 
 func TestClientIDs(t *testing.T) {

@@ -66,6 +66,9 @@ func (d *Clients) AddClient(ctx context.Context, name, callback string, keys []b
 	if err != nil {
 		return ClientInfo{}, err
 	}
+	if err := d.checkKeyIDs(ctx, set); err != nil {
+		return ClientInfo{}, err
+	}
 	text, err := json.Marshal(jwks.JWKS{Keys: set})
 	if err != nil {
 		return ClientInfo{}, err
@@ -76,6 +79,24 @@ func (d *Clients) AddClient(ctx context.Context, name, callback string, keys []b
 	}
 	d.forget()
 	return storedClientInfo(c, set), nil
+}
+
+// checkKeyIDs refuses the key ids of other clients. The API itself finds keys
+// by client and key id, but hubs by key id alone: one of the two clients could
+// switch the other off there.
+func (d *Clients) checkKeyIDs(ctx context.Context, keys jwks.Keys) error {
+	clients, err := d.ListClients(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range clients {
+		for _, k := range keys {
+			if slices.Contains(c.KeyIDs, k.Kid) {
+				return inputErrorf("client %s has a key with the id %q: give the key another one", c.ID, k.Kid)
+			}
+		}
+	}
+	return nil
 }
 
 // clientKeys reads the keys of a new client.
@@ -126,7 +147,7 @@ func (d *Clients) ListClients(ctx context.Context) ([]ClientInfo, error) {
 		c := d.configured[id]
 		info := ClientInfo{ID: id, Name: c.Name, Callback: c.Callback, KeyIDs: []string{}, Origin: originConfiguration}
 		if c.Public != nil {
-			info.KeyIDs = keyIDs(c.Public.Keys())
+			info.KeyIDs = keyIDs(withIDs(c.Public.Keys()))
 		}
 		out = append(out, info)
 	}

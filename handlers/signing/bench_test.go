@@ -39,7 +39,7 @@ func BenchmarkPost(b *testing.B) {
 	}
 	var n atomic.Int64
 	row := func(b *testing.B) {
-		digest, _ := tokenDigest(b64(strconv.FormatInt(n.Add(1), 10)))
+		digest, _ := f.digest(b64(strconv.FormatInt(n.Add(1), 10)))
 		err := store.CreateSigningRequest(b.Context(), storage.SigningRequest{
 			Token: digest, Client: "client-1", JWT: []byte(sent), Status: storage.SigningRequested,
 			CreatedAt: f.now(), Deadline: f.now(), ExpiresAt: f.now(),

@@ -72,9 +72,16 @@ func TestBodiesOfUnknownLength(t *testing.T) {
 // requireNothingHeld checks that all memory of bodies has been given back.
 func requireNothingHeld(t *testing.T, f *fixture) {
 	t.Helper()
-	total := f.config.MaxBuffered
-	require.True(t, f.bodies.small.TryAcquire(total/smallShare))
-	require.True(t, f.bodies.large.TryAcquire(total-total/smallShare))
+	free := int64(0)
+	for _, p := range []*pool{f.bodies.small, f.bodies.large, f.bodies.uploads} {
+		p.mu.Lock()
+		free += p.free
+		assert.Zero(t, p.settled)
+		assert.Empty(t, p.growing)
+		assert.Empty(t, p.waiting)
+		p.mu.Unlock()
+	}
+	require.Equal(t, f.config.MaxBuffered, free)
 }
 
 // drip gives a byte a second.
@@ -101,9 +108,9 @@ func TestABodyThatNeverEnds(t *testing.T) {
 }
 
 func TestLargeBodiesWaitAndSmallOnesPass(t *testing.T) {
-	f := newFixture(t, func(c *Config) { c.MaxBuffered = 5242885 })
+	f := newFixture(t, func(c *Config) { c.MaxBuffered = 12 << 20 })
 	good := f.mint(t, nil)
-	_, release, ref := f.bodies.read(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(strings.Repeat("x", 1<<20))))
+	_, release, ref := f.bodies.readAnonymous(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(strings.Repeat("x", 1<<20))))
 	require.Nil(t, ref)
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
@@ -111,7 +118,13 @@ func TestLargeBodiesWaitAndSmallOnesPass(t *testing.T) {
 		requireRefusal(t, w, 503, "Service temporarily unavailable, try again later")
 		assert.Equal(t, "5", w.Header().Get("Retry-After"))
 		assert.Equal(t, memoryWait, time.Since(started))
+		assert.Equal(t, "close", w.Header().Get("Connection"))
 		require.Equal(t, http.StatusOK, f.post(t, good).Code)
+		started = time.Now()
+		// Uploads have their own memory.
+		w = f.upload(t, f.downloaded(t, nil), strings.Repeat("x", 1<<20))
+		requireRefusal(t, w, 400, "Invalid request payload JSON format")
+		assert.Zero(t, time.Since(started))
 	})
 	release()
 	require.Equal(t, http.StatusBadRequest, f.post(t, strings.Repeat("x", 1<<20)).Code)

@@ -47,11 +47,14 @@ const cookieBytes = 32
 
 // cookieName is that of the cookie of one request: a browser may have several
 // open. The prefix makes browsers insist on Secure, Path=/ and no Domain.
-func cookieName(token storage.Digest) string { return "__Host-sp-" + hex.EncodeToString(token[:6]) }
+func cookieName(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return "__Host-sp-" + hex.EncodeToString(sum[:6])
+}
 
 // binding is what the storage knows of the cookie that a browser sent; nil when
 // it sent none.
-func binding(r *http.Request, token storage.Digest) *storage.Digest {
+func binding(r *http.Request, token string) *storage.Digest {
 	value := cookieOf(r, token)
 	if value == "" {
 		return nil
@@ -62,7 +65,7 @@ func binding(r *http.Request, token storage.Digest) *storage.Digest {
 
 // cookieOf returns the value of a request's cookie. One that isn't of the form
 // of ours counts as none.
-func cookieOf(r *http.Request, token storage.Digest) string {
+func cookieOf(r *http.Request, token string) string {
 	cookie, err := r.Cookie(cookieName(token))
 	if err != nil || len(cookie.Value) != base64.RawURLEncoding.EncodedLen(cookieBytes) {
 		return ""
@@ -72,7 +75,7 @@ func cookieOf(r *http.Request, token storage.Digest) string {
 
 // giveCookie marks the browser, unless it is marked already: a second tab must
 // not take the request from the first.
-func giveCookie(w http.ResponseWriter, r *http.Request, token storage.Digest) {
+func giveCookie(w http.ResponseWriter, r *http.Request, token string) {
 	if r.Method == http.MethodHead || cookieOf(r, token) != "" {
 		return
 	}
@@ -86,11 +89,11 @@ func giveCookie(w http.ResponseWriter, r *http.Request, token storage.Digest) {
 
 // sameBrowser refuses the page's calls from another browser than the one that
 // downloaded the request. Callers that never opened the page are in none.
-func sameBrowser(r *http.Request, req *storage.SigningRequest) *refusal {
+func sameBrowser(r *http.Request, token string, req *storage.SigningRequest) *refusal {
 	if req.Binding == nil {
 		return nil
 	}
-	if got := binding(r, req.Token); got != nil && subtle.ConstantTimeCompare(got[:], req.Binding[:]) == 1 {
+	if got := binding(r, token); got != nil && subtle.ConstantTimeCompare(got[:], req.Binding[:]) == 1 {
 		return nil
 	}
 	return &refusal{status: http.StatusForbidden, code: codeBrowser, text: textBrowser}

@@ -18,7 +18,7 @@ const (
 )
 
 // bodyLimits bound the JSON of claims and uploads. A document has a few
-// members; the rest is room to say how many documents are too many.
+// members. More of them would take too long to compare.
 var bodyLimits = jws.Limits{Depth: 8, Members: 4096}
 
 // claims are those of a signature request.
@@ -50,8 +50,8 @@ func readClaims(encoded []byte, algorithms []string, mayBeEmpty bool) (c claims,
 	if err != nil {
 		return c, claimFault("encoding", `"value" must be base64url without padding`)
 	}
-	var m members
-	if err := m.read(data, bodyLimits, "iss", "sub", "aud", "exp", "iat", "nbf", "algorithm", "payload", "payloads"); err != nil {
+	m, err := readWithArray(data, "payloads", "iss", "sub", "aud", "exp", "iat", "nbf", "algorithm", "payload")
+	if err != nil {
 		return c, claimFault(string(jws.CodeOf(err)), jsonFault(err))
 	}
 	var wrong string
@@ -87,6 +87,63 @@ func readClaims(encoded []byte, algorithms []string, mayBeEmpty bool) (c claims,
 		return c, claimFault("payload", wrong)
 	}
 	return c, nil
+}
+
+// readWithArray reads an object with one more member, whose array may have any
+// number of elements: of those beyond maxDocuments one is left, as that is
+// enough to say that there are too many. Data is changed then.
+func readWithArray(data []byte, array string, names ...string) (m members, err error) {
+	names = append(names, array)
+	if err = m.read(data, bodyLimits, names...); jws.CodeOf(err) != jws.CodeMembers {
+		return m, err
+	}
+	cut := cutArray(data, array, maxDocuments+1)
+	if len(cut) == len(data) {
+		return m, err
+	}
+	var shorter members
+	err = shorter.read(cut, bodyLimits, names...)
+	return shorter, err
+}
+
+// cutArray removes what follows the first n elements of the array that is a
+// member of an object. The text has not been checked, and nothing may come of
+// it but the refusal of a text with so many elements.
+func cutArray(data []byte, name string, n int) []byte {
+	depth, elements, from := 0, 0, 0
+	inside := false // the array is open
+	named := false  // the last string of the object was the name
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			start := i + 1
+			for i = start; i < len(data) && data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 1 && i < len(data) {
+				named = string(data[start:i]) == name
+			}
+		case '{', '[':
+			inside = inside || depth == 1 && named && data[i] == '['
+			depth++
+		case ',':
+			if inside && depth == 2 {
+				if elements++; elements == n {
+					from = i
+				}
+			}
+		case '}', ']':
+			if depth--; inside && depth == 1 {
+				if from == 0 {
+					return data
+				}
+				return slices.Delete(data, from, i)
+			}
+		}
+	}
+	return data
 }
 
 // audience reads aud: one string, or an array of strings.

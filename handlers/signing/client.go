@@ -82,6 +82,8 @@ func CheckCallback(callback string) error {
 		return errors.New("the callback must not hold a user name or password")
 	case strings.Contains(callback, "#"):
 		return fmt.Errorf("the callback %q must not have a fragment", callback)
+	case u.Query().Has("token") || u.Query().Has("state"):
+		return fmt.Errorf("the query of the callback %q must not have token or state: these are added to it", callback)
 	}
 	return nil
 }

@@ -22,15 +22,17 @@ func (a *API) client(w http.ResponseWriter, r *http.Request) (status int, result
 		a.config.Logger.InfoContext(ctx, "page refused", "route", string(routeClient), "code", reason)
 	}
 	if v.State == page.StateReady {
-		digest, _ := tokenDigest(v.Token)
-		giveCookie(w, r, digest)
+		giveCookie(w, r, v.Token)
+	}
+	if v.State == page.StateError {
+		setRetryAfter(w.Header(), unavailableRetry)
 	}
 	seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 	a.config.Page.Render(seen, r, v)
 	return seen.status, reason
 }
 
-// statusWriter remembers the status that the page chose.
+// statusWriter remembers the status that another handler chose.
 type statusWriter struct {
 	http.ResponseWriter
 
@@ -53,7 +55,7 @@ func (a *API) view(ctx context.Context, r *http.Request) (v page.View, reason st
 	}
 	v = page.View{State: page.StateUnknown, Mock: query.Get("mock") == "true"}
 	token := query.Get("token")
-	digest, ok := tokenDigest(token)
+	digest, ok := a.digest(token)
 	if !ok {
 		return v, codeToken, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -36,7 +37,7 @@ func (a *API) create(w http.ResponseWriter, r *http.Request) (status int, ref *r
 	if ref != nil {
 		return 0, ref
 	}
-	body, release, ref := a.bodies.read(w, r)
+	body, release, ref := a.bodies.readAnonymous(w, r)
 	defer release()
 	if ref != nil {
 		return 0, ref
@@ -91,7 +92,7 @@ func (a *API) store(ctx context.Context, r *http.Request, body []byte, c claims,
 	if err != nil {
 		return "", internal(err)
 	}
-	req.Token, _ = tokenDigest(token)
+	req.Token, _ = a.digest(token)
 	req.Client = c.issuer
 	req.JWT = bytes.Clone(body) // the body's memory is used again
 	req.Status = storage.SigningRequested
@@ -123,27 +124,29 @@ func (a *API) deadline(expires time.Time) time.Time {
 	return expires
 }
 
-// readState reads the state, which is opaque: it comes back as it is.
+// readState reads the state, which is opaque: it comes back as it is. The rest
+// of the query may be anything.
 func readState(query string) (state string, given bool, ref *refusal) {
-	if query == "" {
-		return "", false, nil
+	for pair := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(name); err != nil || name != "state" {
+			continue // whatever it is, it isn't for us
+		}
+		if given {
+			return "", false, badRequest(codeState, queryPrefix+`"state" must be a string`)
+		}
+		var err error
+		switch state, err = url.QueryUnescape(value); {
+		case err != nil, strings.Contains(value, ";"): // which others take for the end of it
+			return "", false, badRequest(codeState, queryPrefix+`"state" must be encoded as in a URL`)
+		case len(state) > maxState:
+			return "", false, badRequest(codeState, queryPrefix+`"state" length must be less than or equal to 256 characters long`)
+		case !utf8.ValidString(state):
+			return "", false, badRequest(codeState, queryPrefix+`"state" must be valid UTF-8`)
+		}
+		given = true
 	}
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return "", false, badRequest(codeState, queryPrefix+`"state" must be encoded as in a URL`)
-	}
-	all := values["state"]
-	switch {
-	case len(all) == 0:
-		return "", false, nil
-	case len(all) > 1:
-		return "", false, badRequest(codeState, queryPrefix+`"state" must be a string`)
-	case len(all[0]) > maxState:
-		return "", false, badRequest(codeState, queryPrefix+`"state" length must be less than or equal to 256 characters long`)
-	case !utf8.ValidString(all[0]):
-		return "", false, badRequest(codeState, queryPrefix+`"state" must be valid UTF-8`)
-	}
-	return all[0], true, nil
+	return state, given, nil
 }
 
 // authenticate asks for the access token, when one is required. The bearer is

@@ -124,17 +124,56 @@ func TestPattern(t *testing.T) { // G2
 
 func TestNumberOfPayloads(t *testing.T) { // G7
 	f := newFixture(t, nil)
-	for _, n := range []int{1, 64, 250, 251, 400, 1000} {
+	const tooMany = `JWT payload is not valid. "payloads" must contain less than or equal to 250 items`
+	for _, n := range []int{1, 64, 250, 251, 400, 1000, 1363, 1364, 1365, 4095, 4096, 5000, 8500} {
 		ids := make([]string, n)
 		for i := range ids {
 			ids[i] = fmt.Sprintf("document-%d", i)
 		}
-		w := f.post(t, f.mint(t, map[string]any{"payloads": payloads(ids...)}))
+		sent := f.mint(t, map[string]any{"payloads": payloads(ids...)})
+		require.Less(t, len(sent), 1<<20)
+		w := f.post(t, sent)
 		if n <= 250 {
 			require.Equal(t, http.StatusOK, w.Code, w.Body)
 			continue
 		}
-		requireRefusal(t, w, 400, `JWT payload is not valid. "payloads" must contain less than or equal to 250 items`)
+		requireRefusal(t, w, 400, tooMany)
+	}
+	// What is wrong first comes first, wherever the payloads stand.
+	many := `[` + strings.Repeat(`{"id":"a","payload":"YQ=="},`, 25_000) + `{}]`
+	const header = `{"alg":"RS512","typ":"JWT","kid":"test-4096"}`
+	for claims, message := range map[string]string{
+		`{"payloads":` + many + `,"iss":"client-1"}`:                     `"sub" is required`,
+		`{"payloads":` + many + `,"iss":"client-1","sub":"1","sub":"2"}`: `"value" has two members of one name`,
+		`{"x":{"payloads":[1]},"y":"payloads","payloads":` + many + `}`:  `"iss" is required`,
+		`{"x":` + many + `,"payloads":[{"id":"a","payload":"YQ=="}]}`:    `"value" has too many members`,
+		`{"x":"\\\",\"payloads","y":"\"","payloads":` + many + `}`:       `"iss" is required`,
+	} {
+		requireRefusal(t, f.post(t, signJSON(t, "test-4096", header, claims)), 400, "JWT payload is not valid. "+message)
+	}
+	good := strings.TrimSuffix(toJSON(t, f.goodClaims(map[string]any{"payloads": nil})), "}")
+	smallest := good + `,"payloads" : [` + strings.Repeat(`{"id":"a","payload":"YQ=="},`, 250) + strings.Repeat(`[],`, 200_000) + `1] }`
+	requireRefusal(t, f.post(t, signJSON(t, "test-4096", header, smallest)), 400, `JWT payload is not valid. "payloads[1]" contains a duplicate value`)
+}
+
+func TestCutArray(t *testing.T) {
+	for data, want := range map[string]string{
+		`{"a":[1,2,3,4]}`:                         `{"a":[1,2]}`,
+		` { "b" : "]" , "a" : [ 1 , 2 , 3 ] } `:   ` { "b" : "]" , "a" : [ 1 , 2 ] } `,
+		`{"a":[[1,2,3],{"a":[1,2,3]},"],\"",4]}`:  `{"a":[[1,2,3],{"a":[1,2,3]}]}`,
+		`{"b":[1,2,3],"a":[1,2,3],"b":[1,2,3]}`:   `{"b":[1,2,3],"a":[1,2],"b":[1,2,3]}`,
+		`{"b":{"a":[1,2,3]},"b":"a","c":[1,2,3]}`: `{"b":{"a":[1,2,3]},"b":"a","c":[1,2,3]}`,
+		`{"a":[1,2]}`:         `{"a":[1,2]}`,
+		`{"a":[]}`:            `{"a":[]}`,
+		`{"a":{"x":[1,2,3]}}`: `{"a":{"x":[1,2,3]}}`,
+		`["a",[1,2,3]]`:       `["a",[1,2]]`, // no object; it is refused
+		`{"a":[1,2,3`:         `{"a":[1,2,3`,
+		`{"a":["`:             `{"a":["`,
+		`{"a\`:                `{"a\`,
+		`]]`:                  `]]`,
+		``:                    ``,
+	} {
+		assert.Equal(t, want, string(cutArray([]byte(data), "a", 2)), data)
 	}
 }
 
@@ -184,6 +223,45 @@ func TestProfileINT2022(t *testing.T) {
 func TestOneAlgorithm(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.SignatureAlgorithms = []string{"RS1"} })
 	requireRefusal(t, f.post(t, f.mint(t, nil)), 400, `JWT payload is not valid. "algorithm" must be [RS1]`)
+}
+
+// TestStates: only the state counts of a query, and it comes back as it is.
+func TestStates(t *testing.T) {
+	f := newFixture(t, nil)
+	for query, want := range map[string]*string{
+		"":                         nil,
+		"?":                        nil,
+		"?x=%zz":                   nil,
+		"?x=1;2":                   nil,
+		"?%zz&;&=&&x":              nil,
+		"?States=1&STATE=2":        nil,
+		"?x=%zz&state=a":           new("a"),
+		"?state=a&x=1;state=2&%zz": new("a"),
+		"?state":                   new(""),
+		"?state=":                  new(""),
+		"?st%61te=%20+%26":         new("  &"),
+		"?state=a%3Bb=c":           new("a;b=c"),
+		"?state=" + strings.Repeat("%e2%82%ac", 85): new(strings.Repeat("€", 85)),
+	} {
+		state, given, ref := readState(strings.TrimPrefix(query, "?"))
+		require.Nil(t, ref, query)
+		require.Equal(t, want != nil, given, query)
+		if given {
+			assert.Equal(t, *want, state)
+		}
+		r := f.call(t, http.MethodPost, "/signaturerequest"+query, f.mint(t, nil), "Content-Type", "text/plain")
+		require.Equal(t, http.StatusOK, r.Code, query)
+	}
+	for query, message := range map[string]string{
+		"state=%zz":                         `"state" must be encoded as in a URL`,
+		"x=%zz&state=%":                     `"state" must be encoded as in a URL`,
+		"state=a&state=a":                   `"state" must be a string`,
+		"state=a&st%61te=":                  `"state" must be a string`,
+		"state=%ff":                         `"state" must be valid UTF-8`,
+		"state=" + strings.Repeat("x", 257): `"state" length must be less than or equal to 256 characters long`,
+	} {
+		requireRefusal(t, f.call(t, http.MethodPost, "/signaturerequest?"+query, f.mint(t, nil), "Content-Type", "text/plain"), 400, "Invalid request query: "+message)
+	}
 }
 
 func TestRateLimit(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // load finds the request of a token. What can't be signed or read any more is
 // unknown, by the clock and whether or not it has been swept.
 func (a *API) load(ctx context.Context, r *http.Request, token string) (storage.SigningRequest, *refusal) {
-	digest, ok := tokenDigest(token)
+	digest, ok := a.digest(token)
 	if !ok {
 		return storage.SigningRequest{}, badRequest(codeToken, textTokenForm)
 	}
@@ -55,7 +55,7 @@ func (a *API) download(w http.ResponseWriter, r *http.Request, token string) (st
 	if ref != nil {
 		return 0, ref
 	}
-	if ref := sameBrowser(r, &req); ref != nil {
+	if ref := sameBrowser(r, token, &req); ref != nil {
 		return 0, ref
 	}
 	if req.Status != storage.SigningRequested {
@@ -64,14 +64,14 @@ func (a *API) download(w http.ResponseWriter, r *http.Request, token string) (st
 	if r.Method != http.MethodHead {
 		var changed bool
 		var err error
-		req, changed, err = a.config.Store.DownloadSigningRequest(ctx, req.Token, binding(r, req.Token))
+		req, changed, err = a.config.Store.DownloadSigningRequest(ctx, req.Token, binding(r, token))
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 			return 0, unknownToken(codeUnknown)
 		case err != nil:
 			return 0, technical(r, err)
 		case !changed:
-			if ref := sameBrowser(r, &req); ref != nil {
+			if ref := sameBrowser(r, token, &req); ref != nil {
 				return 0, ref
 			}
 			return 0, badRequest(codeDownloaded, textDownloaded)

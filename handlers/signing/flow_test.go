@@ -201,8 +201,9 @@ func TestDeadlinesAndRetention(t *testing.T) {
 		f := newFixture(t, func(c *Config) { c.Retention = time.Second })
 		token := f.downloaded(t, nil)
 		require.Equal(t, http.StatusOK, f.upload(t, token, upload).Code)
-		f.clock.add(599 * time.Second)
 		require.Equal(t, http.StatusOK, f.result(t, token).Code)
+		f.clock.add(time.Second)
+		requireRefusal(t, f.result(t, token), 404, unknown)
 	})
 	t.Run("while verifying", func(t *testing.T) {
 		f := newFixture(t, nil)

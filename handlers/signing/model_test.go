@@ -127,9 +127,6 @@ func TestStateMachine(t *testing.T) {
 				default:
 					expect(w, 200, "")
 					m.state, m.until = 2, f.clock.now().Add(retention)
-					if m.until.Before(m.deadline) {
-						m.until = m.deadline
-					}
 				}
 			},
 			"result": func(rt *rapid.T) {

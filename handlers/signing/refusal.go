@@ -23,6 +23,12 @@ type refusal struct {
 	cause      error         // technical; logged, never shown
 }
 
+// drains reports whether the rest of the body is worth reading after the
+// refusal: not when it came too slowly, or broke off.
+func (ref *refusal) drains() bool {
+	return ref.code != codeBodyTimeout && ref.code != codeBodyRead && ref.code != codeClientGone
+}
+
 // Reason codes, the values of Event.Result besides "ok", those of the checks of
 // a JWT and evidence.Code.
 const (
@@ -139,12 +145,8 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, rt route, ref *refu
 	default:
 		log.InfoContext(r.Context(), "request refused")
 	}
-	left := notifyauth.Error{Code: notifyauth.CodeBusy, CloseConnection: notifyauth.AnnouncesBody(r)}
-	if left.CloseConnection {
+	if notifyauth.AnnouncesBody(r) {
 		notifyauth.CloseUnread(w, r)
 	}
 	writeRefusal(w, r, ref)
-	if ref.code == codeBusy {
-		left.Finish(w, r)
-	}
 }

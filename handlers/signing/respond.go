@@ -78,8 +78,7 @@ func (i *issue) MarshalJSON() ([]byte, error) {
 func writeRefusal(w http.ResponseWriter, r *http.Request, ref *refusal) {
 	h := w.Header()
 	if ref.retryAfter > 0 {
-		// Rounded up, so that whoever obeys doesn't come too early.
-		h.Set("Retry-After", strconv.FormatInt(int64((ref.retryAfter+time.Second-1)/time.Second), 10))
+		setRetryAfter(h, ref.retryAfter)
 	}
 	if ref.allow != "" {
 		h.Set("Allow", ref.allow)
@@ -100,6 +99,11 @@ func writeRefusal(w http.ResponseWriter, r *http.Request, ref *refusal) {
 		Error      string `json:"error"`
 		Message    string `json:"message"`
 	}{ref.status, phrase, ref.text})
+}
+
+// setRetryAfter rounds up, so that whoever obeys doesn't come too early.
+func setRetryAfter(h http.Header, wait time.Duration) {
+	h.Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 }
 
 // writeJSON writes an answer. What is written are structs of strings and

@@ -40,16 +40,22 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if ref == nil {
 		e.Status, ref = a.serve(w, r, rt, segment, &e.Result)
 	}
+	if ref == nil && e.Result == resultOK && e.Status >= http.StatusBadRequest {
+		e.Result = codeUnavailable
+	}
 	if ref != nil {
 		e.Status, e.Result = ref.status, ref.code
 		a.refuse(w, r, rt, ref)
 	}
 	e.Duration = a.config.Now().Sub(started)
 	a.config.Observe(e)
+	if ref != nil && ref.drains() {
+		a.bodies.drain(w, r)
+	}
 }
 
-// serve answers, unless it returns a refusal. result is changed for an answer
-// that is neither.
+// serve answers, unless it returns a refusal. result is changed for the page,
+// which has answers that are neither.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route, segment string, result *string) (status int, ref *refusal) {
 	switch rt {
 	case routeRequest:
@@ -66,12 +72,14 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route, segment st
 		status, *result = a.client(w, r)
 		return status, nil
 	case routeAsset:
-		if a.config.Page.ServeAsset(w, r, segment) {
-			return http.StatusOK, nil
+		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		if a.config.Page.ServeAsset(seen, r, segment) {
+			return seen.status, nil
 		}
 	case routeKeys:
-		a.config.PublishKeys.ServeHTTP(w, r)
-		return http.StatusOK, nil
+		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		a.config.PublishKeys.ServeHTTP(seen, r)
+		return seen.status, nil
 	case routePing:
 		writeJSON(w, r, http.StatusOK, a.config.Version)
 		return http.StatusOK, nil

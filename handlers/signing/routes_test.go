@@ -88,11 +88,38 @@ func TestPingAndStatus(t *testing.T) {
 	assert.JSONEq(t, `{"version":"v1.2.3","revision":"5","releaseId":"r","commitId":"abc"}`, w.Body.String())
 	w = f.call(t, http.MethodGet, "/_status", "")
 	assert.Equal(t, http.StatusOK, w.Code)
+	assert.Equal(t, Event{Route: "status", Result: "ok", Status: 200}, f.events[len(f.events)-1])
 	assert.JSONEq(t, `{"status":"pass","commitId":"abc","checks":{}}`, w.Body.String())
 	health["storage"], health["keys"] = errors.New("disk /secret full"), nil
 	w = f.call(t, http.MethodGet, "/_status", "")
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+	assert.Equal(t, Event{Route: "status", Result: "unavailable", Status: 503}, f.events[len(f.events)-1])
 	assert.JSONEq(t, `{"status":"error","commitId":"abc","checks":{"storage":{"status":"error"},"keys":{"status":"pass"}}}`, w.Body.String())
+}
+
+// TestResultsOfOtherHandlers: what another handler answers counts as what it
+// is.
+func TestResultsOfOtherHandlers(t *testing.T) {
+	var status int
+	f := newFixture(t, func(c *Config) {
+		c.PublishKeys = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if status != 0 {
+				w.WriteHeader(status)
+			}
+			_, _ = io.WriteString(w, `{"keys":[]}`)
+		})
+	})
+	for _, c := range []struct {
+		wrote, status int
+		result        string
+	}{{0, 200, "ok"}, {200, 200, "ok"}, {304, 304, "ok"}, {404, 404, "unavailable"}, {500, 500, "unavailable"}, {503, 503, "unavailable"}} {
+		status = c.wrote
+		require.Equal(t, c.status, f.call(t, http.MethodGet, "/.well-known/jwks.json", "").Code)
+		assert.Equal(t, Event{Route: "keys", Result: c.result, Status: c.status}, f.events[len(f.events)-1])
+	}
+	asset := f.call(t, http.MethodGet, "/assets/page.css", "")
+	f.call(t, http.MethodGet, "/assets/page.css", "", "If-None-Match", asset.Header().Get("ETag"))
+	assert.Equal(t, Event{Route: "asset", Result: "ok", Status: 304}, f.events[len(f.events)-1])
 }
 
 func TestRequestIDsAreMirrored(t *testing.T) {
@@ -118,6 +145,10 @@ func TestStorageAway(t *testing.T) {
 		requireRefusal(t, w, 503, "Service temporarily unavailable, try again later")
 		assert.Equal(t, "5", w.Header().Get("Retry-After"))
 	}
+	w := f.call(t, http.MethodGet, "/client?token="+token, "")
+	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+	assert.Equal(t, "5", w.Header().Get("Retry-After"))
+	assert.Equal(t, Event{Route: "client", Result: "unavailable", Status: 503}, f.events[len(f.events)-1])
 }
 
 func TestConfig(t *testing.T) {
@@ -144,7 +175,7 @@ func TestConfig(t *testing.T) {
 		"MinKeyBits":             func(c *Config) { c.MinKeyBits = 1024 },
 		"Leeway":                 func(c *Config) { c.Leeway = 25 * 3600e9 },
 		"MaxBody":                func(c *Config) { c.MaxBody = 2 << 20 },
-		"must be 5242885 at":     func(c *Config) { c.MaxBuffered = 1 << 20 },
+		"must be 12582912 at":    func(c *Config) { c.MaxBuffered = 1 << 20 },
 		"Retention is negative":  func(c *Config) { c.Retention = -1 },
 		"RateLimit is negative;": func(c *Config) { c.RateLimit = -1 },
 	} {
@@ -157,7 +188,7 @@ func TestConfig(t *testing.T) {
 		})
 	}
 	c := good
-	c.MaxBuffered = 5242885
+	c.MaxBuffered = 12582912
 	_, err := New(c)
 	require.NoError(t, err)
 	for _, base := range []string{"http://127.0.0.1:8080", "http://localhost", "http://[::1]:80/a", "https://sign.example.org"} {

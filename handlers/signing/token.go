@@ -25,13 +25,15 @@ func newToken() (string, error) {
 // maxToken bounds what is looked up, in bytes.
 const maxToken = 256
 
-// tokenDigest is what the storage knows of a token. ok is false when it isn't
-// standard base64.
-func tokenDigest(token string) (digest storage.Digest, ok bool) {
+// digest is what the storage knows of a token. ok is false when it isn't
+// standard base64. The base URL is a part of it: two APIs may share a storage,
+// and what one of them accepted must not be signed or read by the rules of the
+// other.
+func (a *API) digest(token string) (digest storage.Digest, ok bool) {
 	if token == "" || len(token) > maxToken || !isBase64(token) {
 		return digest, false
 	}
-	return sha256.Sum256([]byte(token)), true
+	return sha256.Sum256([]byte(a.config.BaseURL + "\x00" + token)), true
 }
 
 // isBase64 reports whether a text is standard base64 with padding (RFC 4648,

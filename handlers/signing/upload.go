@@ -55,7 +55,7 @@ func (a *API) pending(r *http.Request, token string) (*pending, *Client, *refusa
 	if ref != nil {
 		return nil, nil, ref
 	}
-	if ref := sameBrowser(r, &req); ref != nil {
+	if ref := sameBrowser(r, token, &req); ref != nil {
 		return nil, nil, ref
 	}
 	switch req.Status {
@@ -144,13 +144,9 @@ func (a *API) sign(r *http.Request, p *pending, u *evidence.Upload) *refusal {
 	if ref := gone(&p.SigningRequest, now); ref != nil { // verifying may have taken a while
 		return ref
 	}
-	expires := now.Add(a.config.Retention)
-	if expires.Before(p.Deadline) {
-		expires = p.Deadline
-	}
 	ctx, cancel := withTimeout(r)
 	defer cancel()
-	_, changed, err := a.config.Store.SignSigningRequest(ctx, p.Token, p.claims.result(u), expires)
+	_, changed, err := a.config.Store.SignSigningRequest(ctx, p.Token, p.claims.result(u), now.Add(a.config.Retention))
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return unknownToken(codeUnknown)

@@ -85,7 +85,7 @@ func TestTheAuditLine(t *testing.T) {
 	token := f.downloaded(t, nil)
 	f.upload(t, token, "{}")
 	f.upload(t, token, goodUpload(t, "RS256", "a", "b"))
-	digest, _ := tokenDigest(token)
+	digest, _ := f.digest(token)
 	var lines []string
 	for line := range strings.Lines(f.log.String()) {
 		if strings.Contains(line, `msg="signature upload"`) {

@@ -19,8 +19,8 @@ func uploadFault(wrong string) *refusal { return badRequest(codeUpload, payloadP
 // "certificate"}. Whether the ids are those requested, and all the rest, is
 // the evidence's affair.
 func readUpload(body []byte, single bool) (u evidence.Upload, ref *refusal) {
-	var m members
-	if err := m.read(body, bodyLimits, "signatures", "signature", "certificate", "chain"); err != nil {
+	m, err := readWithArray(body, "signatures", "signature", "certificate", "chain")
+	if err != nil {
 		if jws.CodeOf(err) == jws.CodeSyntax {
 			return u, badRequest(codeUpload, textJSON)
 		}

@@ -105,8 +105,8 @@ type Backend interface {
 	// the caller's to say.
 	DownloadSigningRequest(ctx context.Context, token Digest, binding *Digest) (r SigningRequest, changed bool, err error)
 	// SignSigningRequest moves SigningDownloaded to SigningSigned with the
-	// response (not empty) and a new ExpiresAt (Deadline when that is later),
-	// and removes the JWT's text, from r too; changed as above.
+	// response (not empty) and a new ExpiresAt, and removes the JWT's text, from
+	// r too; changed as above.
 	SignSigningRequest(ctx context.Context, token Digest, response []byte, expires time.Time) (r SigningRequest, changed bool, err error)
 	// RetrieveSigningRequest moves SigningSigned to SigningRetrieved, and
 	// returns the request with the response that is removed thereby; changed as

@@ -65,7 +65,9 @@ type SigningRequest struct {
 	CreatedAt time.Time
 	// Deadline is until when it can be signed. Back ends don't watch it.
 	Deadline time.Time
-	// ExpiresAt is after which it may be swept: no earlier than Deadline, so
-	// that Replay is remembered as long as the JWT is valid.
+	// ExpiresAt is until when the response can be read; before it is signed, no
+	// earlier than Deadline. Back ends don't watch it, but a request is swept when
+	// both ExpiresAt and Deadline have passed, so that Replay is remembered as long
+	// as the JWT is valid.
 	ExpiresAt time.Time
 }

@@ -160,7 +160,7 @@ func (s *Store) SignSigningRequest(ctx context.Context, token storage.Digest, re
 	}
 	return s.moveSigning(ctx, "storing a signature", token, storage.SigningDownloaded, func(r *storage.SigningRequest) {
 		r.Status, r.JWT, r.Response = storage.SigningSigned, nil, bytes.Clone(response)
-		r.ExpiresAt = latest(storage.Micro(expires), r.Deadline)
+		r.ExpiresAt = storage.Micro(expires)
 	})
 }
 
@@ -199,7 +199,7 @@ func (g *signing) sweep(q storage.SweepRequest) (n int64) {
 		if n >= int64(q.Limit) {
 			break
 		}
-		if !r.ExpiresAt.Before(q.Now) {
+		if !latest(r.ExpiresAt, r.Deadline).Before(q.Now) {
 			continue
 		}
 		delete(g.requests, token)

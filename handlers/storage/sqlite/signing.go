@@ -163,7 +163,7 @@ func (s *Store) SignSigningRequest(ctx context.Context, token storage.Digest, re
 		return storage.SigningRequest{}, false, err
 	}
 	return s.moveSigning(ctx, "storing a signature", token, func(w *writer) (r storage.SigningRequest, changed bool, err error) {
-		r, changed, err = w.c.signingRequest(w.ctx, `UPDATE signing_request SET status = ?, response = ?, expires_at = max(?, deadline)
+		r, changed, err = w.c.signingRequest(w.ctx, `UPDATE signing_request SET status = ?, response = ?, expires_at = ?
 			WHERE token = ? AND status = ? RETURNING `+signingRow,
 			string(storage.SigningSigned), response, expires, token[:], string(storage.SigningDownloaded))
 		if err != nil || !changed {
@@ -210,9 +210,9 @@ func (s *Store) moveSigning(ctx context.Context, doing string, token storage.Dig
 }
 
 const deleteExpiredSigning = `DELETE FROM signing_request WHERE no IN
-	(SELECT no FROM signing_request WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`
+	(SELECT no FROM signing_request WHERE expires_at < ? AND deadline < ? ORDER BY expires_at LIMIT ?)`
 
 // sweepSigning removes signature requests, and their JWTs with them.
 func (w *writer) sweepSigning(r storage.SweepRequest) (int64, error) {
-	return w.c.exec(w.ctx, deleteExpiredSigning, r.Now, r.Limit)
+	return w.c.exec(w.ctx, deleteExpiredSigning, r.Now, r.Now, r.Limit)
 }

@@ -247,14 +247,19 @@ func testSigningStates(t *testing.T, s *suite) {
 	}
 	assert.Equal(t, other, s.signature(t, other.Token))
 
-	// What is signed doesn't expire before the JWT does.
+	// What expires before the JWT is kept until that has passed too, so that the
+	// JWT isn't forgotten.
 	r := s.requestSignature(t, signing(at(0)))
 	_, _, err := s.DownloadSigningRequest(ctx, r.Token, nil)
 	require.NoError(t, err)
 	r, _, err = s.SignSigningRequest(ctx, r.Token, []byte("{}"), at(time.Second))
 	require.NoError(t, err)
-	assert.Equal(t, r.Deadline, r.ExpiresAt)
+	assert.Equal(t, at(time.Second), r.ExpiresAt)
 	assert.Equal(t, r, s.signature(t, r.Token))
+	assert.Equal(t, storage.Swept{}, s.sweep(t, storage.SweepRequest{Now: r.Deadline}))
+	again := signing(at(0))
+	again.Replay = r.Replay
+	require.ErrorIs(t, s.CreateSigningRequest(ctx, again), storage.ErrExists)
 }
 
 // oneWinner runs a move from many callers at once, of whom one must win. All

@@ -110,9 +110,6 @@ func (m *signingMachine) sign(rt *rapid.T) {
 	got, changed, err := m.s.SignSigningRequest(context.Background(), token, response, expires)
 	m.move(rt, token, storage.SigningDownloaded, func(r *storage.SigningRequest) {
 		r.Status, r.JWT, r.Response, r.ExpiresAt = storage.SigningSigned, nil, response, expires
-		if r.Deadline.After(expires) {
-			r.ExpiresAt = r.Deadline
-		}
 	}, got, changed, err)
 }
 
@@ -131,7 +128,7 @@ func (m *signingMachine) sweep(rt *rapid.T) {
 	require.NoError(rt, err)
 	var want storage.Swept
 	for token, r := range m.stored {
-		if r.ExpiresAt.Before(m.now) {
+		if r.ExpiresAt.Before(m.now) && r.Deadline.Before(m.now) {
 			delete(m.stored, token)
 			want.Requests++
 		}

@@ -162,7 +162,9 @@ export class Failure extends Error {
     const text = [...failures[this.code].text];
     if (this.retriesLeft === 1) {
       text.push("One try is left before the card is blocked.");
-    } else if (this.retriesLeft > 1) {
+    } else if (this.retriesLeft === 0) {
+      text.push("No try is left.");
+    } else if (this.retriesLeft !== undefined) {
       text.push(`${this.retriesLeft} tries are left before the card is blocked.`);
     }
     if (this.unasked) {

@@ -39,7 +39,7 @@ function argument({ algorithm, documents }) {
 function read(result) {
   const { certificate, signatures, failed_signatures: failed, status_code: status } = result ?? {};
   if (status !== 0) {
-    const said = [result?.status_string, result?.message].find((text) => typeof text === "string" && text !== "");
+    const said = [result?.message, result?.status_string].find((text) => typeof text === "string" && text !== "");
     const detail = said ?? `Credential Management’s code is ${status}.`;
     switch (status) {
       case 0x53494705: // "SIG" 05

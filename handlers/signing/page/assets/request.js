@@ -46,7 +46,7 @@ export function readRequest(jwt) {
 // upload returns what is sent to the server for a hub's answer to the request,
 // in the request's own shape.
 export function upload(request, answer) {
-  const { signatures, certificate, failed } = answer ?? {};
+  const { signatures, certificate, chain, failed } = answer ?? {};
   if (Array.isArray(failed) && failed.length > 0) {
     const some = failed.slice(0, 5).map((f) => `${f?.id}: ${f?.error ?? f?.message ?? "failed"}`);
     const more = failed.length > some.length ? `, and ${failed.length - some.length} more` : "";
@@ -58,8 +58,12 @@ export function upload(request, answer) {
   if (signatures.some((s) => typeof s?.signature !== "string" || s.signature === "")) {
     throw new Failure("hub_error", { detail: "The answer has an empty signature." });
   }
+  // The certificates between the user's and the authority, which the server may
+  // need to find the way; it takes no more than eight.
+  const links = (Array.isArray(chain) ? chain : []).filter((c) => typeof c === "string" && c !== "").slice(0, 8);
+  const proof = links.length > 0 ? { certificate, chain: links } : { certificate };
   if (request.single && signatures.length === 1) {
-    return { signature: signatures[0].signature, certificate };
+    return { signature: signatures[0].signature, ...proof };
   }
   const byId = new Map(signatures.map((s) => [s.id, s.signature]));
   if (signatures.length !== request.documents.length || !request.documents.every((d) => byId.has(d.id))) {
@@ -67,5 +71,5 @@ export function upload(request, answer) {
       detail: `${request.documents.filter((d) => byId.has(d.id)).length} of ${request.documents.length} documents were signed.`,
     });
   }
-  return { signatures: request.documents.map(({ id }) => ({ id, signature: byId.get(id) })), certificate };
+  return { signatures: request.documents.map(({ id }) => ({ id, signature: byId.get(id) })), ...proof };
 }
