@@ -1,0 +1,8 @@
+//go:build !windows
+
+package hub
+
+const (
+	consoleIn  = "/dev/tty"
+	consoleOut = consoleIn
+)

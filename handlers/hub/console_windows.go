@@ -1,0 +1,6 @@
+package hub
+
+const (
+	consoleIn  = "CONIN$"
+	consoleOut = "CONOUT$"
+)
