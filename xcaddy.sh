@@ -2,11 +2,13 @@
 # Builds, runs and tests a Caddy with Signpost's modules.
 #
 #   ./xcaddy.sh [--with MODULE[@VERSION][=PATH]]...       build ./caddy
+#   ./xcaddy.sh hub [--with ...]                          build ./caddy-hub, which can use
+#                                                         smartcards (with cgo; needs gcc)
 #   ./xcaddy.sh run [--with ...]                          build, then run Caddyfile.example,
 #                                                         with a key pair made in data/
 #   ./xcaddy.sh test                                      install what is missing, run every test
 #
-# Environment: OUTPUT (default ./caddy).
+# Environment: OUTPUT (default ./caddy, and ./caddy-hub for hub).
 #
 # An installed xcaddy does the build; without one, plain Go builds
 # caddymodule/cmd/caddy, which comes to the same.
@@ -15,7 +17,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly module=github.com/signpost-gateway/signpost
 readonly tags=nobadger,nomysql,nopgx
+cgo=0
 output=${OUTPUT:-caddy}
+[ "${1:-}" != hub ] || output=${OUTPUT:-caddy-hub}
 case $output in /*) ;; *) output=$PWD/$output ;; esac
 
 say() { printf '==> %s\n' "$*" >&2; }
@@ -41,7 +45,7 @@ build() {
 		*) die "unknown argument $1 (see ./xcaddy.sh help)" ;;
 		esac
 	done
-	export CGO_ENABLED=0
+	export CGO_ENABLED=$cgo
 	say "building $output (the first build of Caddy takes a few minutes)"
 	if command -v xcaddy >/dev/null; then
 		local -a args=(--output "$output" --with "$module/caddymodule" --replace "$module=$PWD")
@@ -57,6 +61,13 @@ build() {
 	say "modules"
 	# Without --packages, which are not shown of the main module.
 	"$output" list-modules | grep -E 'signpost|notify|jwks|signing' || die "the binary does not list Signpost's modules"
+}
+
+# build_hub builds the binary with smartcards: PKCS #11 modules are C libraries.
+build_hub() {
+	require_tools gcc='gcc libc6-dev'
+	cgo=1
+	build "$@"
 }
 
 # build_with does what xcaddy does: a main module of its own that imports
@@ -126,14 +137,16 @@ require_tools() {
 
 run_tests() {
 	need_go
-	# A C compiler for the race detector, curl and openssl for the README's own
-	# commands, strace for the drill that watches the syncs, and a browser for
+	# A C compiler for the race detector and for smartcards, SoftHSM and OpenSC for
+	# these too, curl and openssl for the README's own commands, strace for the
+	# drill that watches the syncs, Node for the SignalR client, and a browser for
 	# the signing page, under any of its names.
 	local browser=${SIGNPOST_CHROMIUM:-} name
 	for name in google-chrome chromium-browser chromium; do
 		if command -v "$name" >/dev/null; then browser=$name; fi
 	done
-	require_tools gcc='gcc libc6-dev' curl=curl openssl=openssl strace=strace "${browser:-chromium}=chromium"
+	require_tools gcc='gcc libc6-dev' curl=curl openssl=openssl strace=strace \
+		softhsm2-util=softhsm2 pkcs11-tool=opensc node=nodejs npm=npm "${browser:-chromium}=chromium"
 	build
 	say "go test -race ./..."
 	# The end-to-end tests run the binary just built.
@@ -142,6 +155,7 @@ run_tests() {
 
 case ${1:-build} in
 build) [ $# -eq 0 ] || shift; build "$@" ;;
+hub) shift; build_hub "$@" ;;
 --with*) build "$@" ;;
 run)
 	shift

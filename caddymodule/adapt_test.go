@@ -153,6 +153,31 @@ func TestAdaptErrors(t *testing.T) {
 		{"signing_api revocation", ":80 {\n signing_api {\n  revocation on\n }\n}", "off, soft, hard"},
 		{"signing_api network", ":80 {\n signing_api {\n  base_url https://sign.example.org\n  mock on\n  allow_private 10.0.0.0/99\n }\n}", "10.0.0.0/99"},
 		{"signing_api access_token", ":80 {\n signing_api {\n  access_token {\n   client x\n  }\n }\n}", `access_token has no option "client"`},
+		{"signing_hub argument", ":80 {\n signing_hub x y\n}", "wrong argument count"},
+		{"signing_hub option", ":80 {\n signing_hub {\n  orgins x\n }\n}", `signing_hub has no option "orgins"; it has: origins, requests_from`},
+		{"signing_hub without origins", ":80 {\n signing_hub\n}", "signing_hub needs origins"},
+		{"signing_hub without keys", ":80 {\n signing_hub {\n  origins https://a.example\n  signer keyfile x\n }\n}", "needs requests_from or key_set"},
+		{"signing_hub without signer", ":80 {\n signing_hub {\n  origins https://a.example\n  requests_from https://a.example\n }\n}", "signing_hub needs a signer"},
+		{"signing_hub origin", ":80 {\n signing_hub {\n  origins https://a.example/\n  name x\n }\n}", "write https://a.example, at Caddyfile:3"},
+		{"signing_hub origin by http", ":80 {\n signing_hub {\n  origins http://a.example\n }\n}", "must begin with https://"},
+		{"signing_hub no origin", ":80 {\n signing_hub {\n  origins\n }\n}", "wrong argument count"},
+		{"signing_hub requests by http", ":80 {\n signing_hub {\n  requests_from http://a.example\n  name x\n }\n}", "https"},
+		{"signing_hub requests slash", ":80 {\n signing_hub {\n  requests_from https://a.example/\n  name x\n }\n}", "no slash at its end"},
+		{"signing_hub authorities", ":80 {\n signing_hub {\n  trust_pool x\n }\n}", "tls.ca_pool.source.x"},
+		{"signing_hub signer twice", ":80 {\n signing_hub {\n  signer keyfile a\n  signer keyfile b\n }\n}", "signer is given twice, at Caddyfile:4"},
+		{"signing_hub signer module", ":80 {\n signing_hub {\n  signer yubikey a\n }\n}", "signpost.signers.yubikey"},
+		{"signing_hub consent", ":80 {\n signing_hub {\n  consent always\n }\n}", "page, terminal, never"},
+		{"signing_hub address", ":80 {\n signing_hub {\n  address 192.0.2.1:43480\n  name x\n }\n}", "for this computer only, at Caddyfile:3"},
+		{"signing_hub compatibility", ":80 {\n signing_hub {\n  unsigned_requests on\n  compatibility off\n }\n}", "unsigned_requests on and compatibility off exclude each other"},
+		{"signing_hub no bits", ":80 {\n signing_hub {\n  min_key_bits 0\n }\n}", "min_key_bits is 0; it must be 2048 to 16384"},
+		{"signing_hub few bits", ":80 {\n signing_hub {\n  min_key_bits 1024\n  name x\n }\n}", "min_key_bits is 1024; it must be 2048 to 16384, at Caddyfile:3"},
+		{"signing_hub leeway", ":80 {\n signing_hub {\n  leeway 48h\n }\n}", "leeway is 48h0m0s; it must be 24h0m0s at most"},
+		{"signing_hub timeout", ":80 {\n signing_hub {\n  user_timeout 2h\n }\n}", "user_timeout is 2h0m0s; it must be more than 0 and 1h0m0s at most"},
+		{"keyfile without path", ":80 {\n signing_hub {\n  signer keyfile\n }\n}", "wrong argument count"},
+		{"keyfile option", ":80 {\n signing_hub {\n  signer keyfile a {\n   pasword x\n  }\n }\n}", `signer keyfile has no option "pasword"; it has: certificate, password`},
+		{"pkcs11 without module", ":80 {\n signing_hub {\n  signer pkcs11\n }\n}", "wrong argument count"},
+		{"pkcs11 option", ":80 {\n signing_hub {\n  signer pkcs11 a {\n   slot 0\n  }\n }\n}", `signer pkcs11 has no option "slot"; it has: token, pin`},
+		{"pkcs11 pin twice", ":80 {\n signing_hub {\n  signer pkcs11 a {\n   pin {env.A}\n   pin {env.B}\n  }\n }\n}", "pin is given twice, at Caddyfile:5"},
 		{"health option", ":80 {\n signpost_health {\n  x\n }\n}", "signpost_health has no options"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -165,6 +190,10 @@ func TestAdaptErrors(t *testing.T) {
 }
 
 const clientBlock = "client a {\n keys file /nonexistent/a\n callback https://a.example/\n}\n"
+
+func hubBlock(keys, signer string) string {
+	return "signing_hub {\n origins https://a.example\n " + keys + "\n signer " + signer + "\n consent never\n}"
+}
 
 // TestLoadErrors: a configuration that could not work does not load, and says
 // why.
@@ -203,6 +232,11 @@ func TestLoadErrors(t *testing.T) {
 		{"signing by web authorities", clientBlock, "signing_api {\n base_url https://a.example\n trust_pool system\n}", "not for people"},
 		{"client callback with a token", strings.Replace(clientBlock, "https://a.example/", "https://a.example/?token=1", 1), "", "must not have token or state"},
 		{"signing without access keys", clientBlock, "signing_api {\n base_url https://a.example\n mock on\n access_token {\n }\n}", "access_token: there are no key sets"},
+		{"hub for everybody", "", hubBlock("requests_from https://a.example", "keyfile /nonexistent/key"), "signing_hub is for this computer only"},
+		{"hub without key set", "", "bind 127.0.0.1\n" + hubBlock("key_set a", "keyfile /nonexistent/key"), "there are no key sets"},
+		{"hub with unknown key set", "key_set a {\n source file /nonexistent/a\n}", "bind 127.0.0.1\n" + hubBlock("key_set b", "keyfile /nonexistent/key"), `there is no key set "b"`},
+		{"hub without key", "key_set a {\n source file /nonexistent/a\n}", "bind 127.0.0.1\n" + hubBlock("key_set a", "keyfile /nonexistent/key"), "/nonexistent/key can't be opened"},
+		{"hub without PIN", "key_set a {\n source file /nonexistent/a\n}", "bind 127.0.0.1\n" + hubBlock("key_set a", "pkcs11 /nonexistent/module.so {\n pin {env.SIGNPOST_TEST_EMPTY}\n}"), "SIGNPOST_TEST_EMPTY"},
 		{"reserved name", "delivery sms webhook {\n url https://x.example/\n name simulated\n}", "", "reserved"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -66,6 +66,7 @@ type App struct {
 	directory  *directory.Directory
 	keySets    map[string]*KeySet // by name, those of handlers too
 	clients    *directory.Clients
+	hubs       []*pooledHub
 	outlets    outlets
 	dispatcher *delivery.Dispatcher
 	running    *running // nil unless started
@@ -138,11 +139,14 @@ func (a *App) provisionServices() error {
 	return err
 }
 
-// Start fetches the keys of the key sets, opens and migrates the storage when
-// something needs it, and begins to deliver. Its failure leaves the previous
-// configuration running.
+// Start fetches the keys of the key sets, opens the signers of hubs, opens and
+// migrates the storage when something needs it, and begins to deliver. Its
+// failure leaves the previous configuration running.
 func (a *App) Start() error {
 	if err := a.startKeySets(context.Background()); err != nil {
+		return err
+	}
+	if err := a.openSigners(); err != nil {
 		return err
 	}
 	if len(a.needs) == 0 {
@@ -166,11 +170,11 @@ func (a *App) Stop() error {
 	return a.running.stop(caddy.Exiting())
 }
 
-// Cleanup gives up the key sets and the storage, which closes when the last
-// request and the last send have released it. It may follow a Provision that
-// failed half-way.
+// Cleanup gives up the hubs, the key sets and the storage, which closes when the
+// last request and the last send have released it. It may follow a Provision
+// that failed half-way.
 func (a *App) Cleanup() error {
-	var errs []error
+	errs := a.releaseHubs()
 	for _, k := range a.keySets {
 		errs = append(errs, k.pooled.release())
 	}

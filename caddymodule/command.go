@@ -16,12 +16,12 @@ import (
 func command() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "signpost",
-		Short: "Sends notifications, asks for signatures, manages services, clients, keys and key sets, signs and explains tokens",
+		Short: "Sends notifications, asks for signatures, manages services, clients, keys and key sets, signs and explains tokens, runs the signing hub",
 		Long: `
 Commands of Signpost, which signs and verifies requests.
 
 'notify', 'key', 'jwks', 'jwt' and 'sign' need no configuration: they work with
-any server that speaks the protocol. 'service', 'template', 'client' and
+any server that speaks the protocol. 'hub' runs on the computer of whoever signs. 'service', 'template', 'client' and
 'storage' talk to the admin API of a running Caddy (--address, or --config to
 read the address from).`,
 		CobraFunc: func(cmd *cobra.Command) {
@@ -34,6 +34,7 @@ read the address from).`,
 				jwksCommand(),
 				jwtCommand(),
 				signCommand(),
+				hubCommand(),
 				serviceCommand(),
 				templateCommand(),
 				clientCommand(),

@@ -33,6 +33,9 @@ type KeySet struct {
 	FailStartup bool `json:"fail_startup,omitempty"`
 
 	pooled *pooledKeySet
+	// ofHub tells that these are the keys of a signing API's clients, for a hub,
+	// which binds them to the API and not to one issuer.
+	ofHub bool
 }
 
 // keySourceModule is a guest in the namespace signpost.key_sources.
@@ -72,7 +75,7 @@ func (k *KeySet) provision(ctx caddy.Context) error {
 	if k.pooled, err = acquireKeySet(k.Name, identity, modules, k.Issuer); err != nil {
 		return fmt.Errorf("key set %q: %w", k.Name, err)
 	}
-	if k.Issuer == "" {
+	if k.Issuer == "" && !k.ofHub {
 		ctx.Logger().Warn("key set " + k.Name + " has no issuer: its keys verify tokens with any iss, or without one")
 	}
 	return nil

@@ -108,10 +108,16 @@ func (p *pooledKeySet) start(ctx context.Context) error {
 }
 
 // startKeySets starts all key sets at the same time. It fails only for those
-// that are to be there from the start; the sets themselves log the others.
+// that are to be there from the start; the sets themselves log the others. Those
+// of hubs are not waited for: their server may be this very one, or the network
+// not there yet, and a hub's user is in no such hurry.
 func (a *App) startKeySets(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, k := range a.keySets {
+		if k.ofHub {
+			go func() { _ = k.pooled.start(ctx) }() // ends with the set
+			continue
+		}
 		wg.Go(func() { _ = k.pooled.start(ctx) })
 	}
 	wg.Wait()

@@ -45,6 +45,10 @@ func wordOption(d *caddyfile.Dispenser, to *string, words ...string) error {
 	return nil
 }
 
+func secretOption(d *caddyfile.Dispenser, to *Secret) error {
+	return textOption(d, (*string)(to))
+}
+
 // boolOption reads on or off where off is the default.
 func boolOption(d *caddyfile.Dispenser, to *bool) error {
 	var on *bool

@@ -29,6 +29,9 @@ func init() {
 		MatchClaim{},
 		NotifyAPI{},
 		SigningAPI{},
+		SigningHub{},
+		SignerKeyfile{},
+		SignerPKCS11{},
 		JWKSPublish{},
 		Health{},
 		adminAPI{},
@@ -42,6 +45,7 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective("jwks_auth", parseJWKSAuth)
 	httpcaddyfile.RegisterHandlerDirective("notify_api", parseNotifyAPI)
 	httpcaddyfile.RegisterHandlerDirective("signing_api", parseSigningAPI)
+	httpcaddyfile.RegisterHandlerDirective("signing_hub", parseSigningHub)
 	httpcaddyfile.RegisterHandlerDirective("jwks_publish", parseJWKSPublish)
 	httpcaddyfile.RegisterHandlerDirective("signpost_health", parseHealth)
 
@@ -50,6 +54,7 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("jwks_auth", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirectiveOrder("notify_api", httpcaddyfile.Before, "respond")
 	httpcaddyfile.RegisterDirectiveOrder("signing_api", httpcaddyfile.Before, "respond")
+	httpcaddyfile.RegisterDirectiveOrder("signing_hub", httpcaddyfile.Before, "respond")
 	httpcaddyfile.RegisterDirectiveOrder("jwks_publish", httpcaddyfile.Before, "respond")
 	httpcaddyfile.RegisterDirectiveOrder("signpost_health", httpcaddyfile.Before, "respond")
 

@@ -40,6 +40,8 @@ var environment = map[string]string{
 	"BOOKING_TEST_KEY":     "9d6f2c4e-1f0a-4f5b-8b6e-2f4f6d1c7a02",
 	"SIGNPOST_SECRETS_KEY": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
 	"ACME_TOKEN":           "token",
+	"CARD_PASSWORD":        "password",
+	"CARD_PIN":             "1234",
 	"ACME_RECEIPTS":        "9d6f2c4e-1f0a-4f5b-8b6e-2f4f6d1c7a03",
 	"PLATFORM_KEY":         "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----",
 }
@@ -59,8 +61,10 @@ func TestMain(m *testing.M) {
 	if err := os.WriteFile(environment["REVOKED_FILE"], []byte("sub:555086689106\n"), 0o600); err != nil {
 		panic(err)
 	}
-	if err := writeAuthority(filepath.Join(dir, filepath.Base(authority))); err != nil {
-		panic(err)
+	for _, name := range authorities {
+		if err := writeAuthority(filepath.Join(dir, filepath.Base(name))); err != nil {
+			panic(err)
+		}
 	}
 	for name, value := range environment {
 		if err := os.Setenv(name, value); err != nil {
@@ -81,13 +85,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// authority is the file in the examples whose certificates are trusted. It must
-// be there when a configuration loads, so the tests have one in a folder of
-// their own.
-const authority = "/etc/signpost/smartcard-ca.pem"
+// authorities are the files in the examples whose certificates are trusted. They
+// must be there when a configuration loads, so the tests have some in a folder
+// of their own.
+var authorities = []string{"/etc/signpost/smartcard-ca.pem", "/etc/signpost/server-ca.pem"}
 
 func local(text string) string {
-	return strings.ReplaceAll(text, authority, filepath.Join(environment["XDG_DATA_HOME"], filepath.Base(authority)))
+	for _, name := range authorities {
+		text = strings.ReplaceAll(text, name, filepath.Join(environment["XDG_DATA_HOME"], filepath.Base(name)))
+	}
+	return text
 }
 
 func writeAuthority(path string) error {
@@ -239,6 +246,9 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 		{"key_source_url.md", "{\n signpost {\n key_set a {\n source url https://id.example.org {\n bogus\n }\n }\n }\n}"},
 		{"signing_api.md", ":80 {\n signing_api {\n bogus\n }\n}"},
 		{"signing_api.md", ":80 {\n signing_api {\n access_token {\n bogus\n }\n }\n}"},
+		{"signing_hub.md", ":80 {\n signing_hub {\n bogus\n }\n}"},
+		{"signer_pkcs11.md", ":80 {\n signing_hub {\n signer pkcs11 x {\n bogus\n }\n }\n}"},
+		{"signer_keyfile.md", ":80 {\n signing_hub {\n signer keyfile x {\n bogus\n }\n }\n}"},
 		{"signpost.md", "{\n signpost {\n client a {\n bogus\n }\n }\n}"},
 		{"signpost.md", "{\n signpost {\n dispatch {\n bogus\n }\n }\n}"},
 		{"storage_sqlite.md", "{\n signpost {\n storage sqlite {\n bogus\n }\n }\n}"},
