@@ -13,35 +13,29 @@ import (
 	"go.uber.org/goleak"
 )
 
-// binary is the caddy that the tests run.
-var binary string
+// binary is the caddy that the tests run, and builds where those are that the
+// tests have built.
+var binary, builds string
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
 func run(m *testing.M) int {
-	if binary = os.Getenv("SIGNPOST_CADDY"); binary == "" {
-		dir, err := os.MkdirTemp("", "signpost-e2e-")
-		if err != nil {
-			return fail(err)
-		}
-		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "caddy")
-		// The flags of xcaddy.sh, so that the two share Go's build cache.
-		cmd := exec.Command("go", "build", "-trimpath", "-tags", "nobadger,nomysql,nopgx", "-ldflags", "-s -w",
-			"-o", binary, "../cmd/caddy")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-		if err := cmd.Run(); err != nil {
-			return fail(fmt.Errorf("building caddy: %w", err))
-		}
-	}
-	abs, err := filepath.Abs(binary)
-	if err != nil {
+	var err error
+	if builds, err = os.MkdirTemp("", "signpost-e2e-"); err != nil {
 		return fail(err)
 	}
-	binary = abs
+	defer os.RemoveAll(builds)
+	if binary = os.Getenv("SIGNPOST_CADDY"); binary == "" {
+		binary = filepath.Join(builds, "caddy")
+		if err := build(binary, "0"); err != nil {
+			return fail(err)
+		}
+	}
+	if binary, err = filepath.Abs(binary); err != nil {
+		return fail(err)
+	}
 	if _, err := os.Stat(binary); err != nil {
 		return fail(fmt.Errorf("SIGNPOST_CADDY: %w", err))
 	}
@@ -52,6 +46,19 @@ func run(m *testing.M) int {
 		}
 	}
 	return code
+}
+
+// build builds a caddy with the flags of xcaddy.sh, so that the two share Go's
+// build cache.
+func build(output, cgo string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-tags", "nobadger,nomysql,nopgx", "-ldflags", "-s -w",
+		"-o", output, "../cmd/caddy")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("building caddy: %w", err)
+	}
+	return nil
 }
 
 func fail(err error) int {

@@ -21,9 +21,9 @@ const (
 	// smallBody is up to which length, in bytes, a body counts as small. A
 	// request for a few dozen documents is.
 	smallBody = 32 << 10
-	// pieceFactor is that of what has come while more is to come: as large
-	// bodies may use up their memory with it, as many times as in the end.
-	// Small ones can't all be whole at once, but many can be slow.
+	// pieceFactor is that of what has come of a body that isn't whole. Large
+	// ones fill all their memory with it, and the collector lets as much lie.
+	// Small ones are charged less, so that many of them can be slow.
 	pieceFactor      = bodyFactor
 	smallPieceFactor = 2
 	// beginning is up to where memory is taken as it is announced, once
@@ -33,12 +33,12 @@ const (
 	memoryWait = 3 * time.Second
 )
 
-// How the memory is divided: a sixth is for small bodies, a quarter for
+// How the memory is divided: a sixth is for small bodies, a third for
 // uploads, whose senders have shown a token, and the rest for large bodies that
 // anybody may send. A flood of one kind doesn't keep out the others.
 const (
 	smallShare  = 6
-	uploadShare = 4
+	uploadShare = 3
 	// poolFactor is how many times the longest body the memory of one kind must
 	// be: it has room for one, and for pieces of others whose senders stall.
 	poolFactor = bodyFactor + 1
