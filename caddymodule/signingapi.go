@@ -64,7 +64,8 @@ type SigningAPI struct {
 	MaxBody int64 `json:"max_body,omitempty"`
 
 	// How many bytes of memory the bodies that are being checked may take
-	// together; beyond it the answer is 503. The default is 32 MiB.
+	// together; beyond it the answer is 503. It must be at least twelve times
+	// `max_body`. The default is 24 MiB.
 	MaxBuffered int64 `json:"max_buffered,omitempty"`
 
 	// Whether the browser page can be asked for fake signatures with

@@ -22,7 +22,7 @@ const (
 	DefaultMinKeyBits  = 4096
 	DefaultLeeway      = 30 * time.Second
 	DefaultMaxBody     = 1 << 20
-	DefaultMaxBuffered = 32 << 20
+	DefaultMaxBuffered = 24 << 20
 	DefaultRetention   = time.Hour
 	maxLeeway          = 24 * time.Hour
 )
@@ -81,8 +81,8 @@ type Config struct {
 	// answer is 413. Default, when 0: 1 MiB.
 	MaxBody int64
 	// MaxBuffered bounds the memory of all bodies that are being read and
-	// checked, in bytes. A request waits a short while for its share, and is
-	// answered 503 then. Default, when 0: 32 MiB.
+	// checked, in bytes, at least twelve times MaxBody. A request waits a short
+	// while for its share, and is answered 503 then. Default, when 0: 24 MiB.
 	MaxBuffered int64
 
 	// Evidence verifies uploaded signatures.
