@@ -6,10 +6,16 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/signpost-gateway/signpost/handlers/signing/client"
 )
@@ -88,10 +94,18 @@ func (s *callbackServer) close() {
 var openBrowser = func(url string) error {
 	name, args := browserCommand(runtime.GOOS)
 	cmd := exec.Command(name, append(args, url)...) //nolint:gosec // the program is one of three, and outlives this one
+	// A browser hands its environment on to whatever it starts.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, cardPINEnv+"=") || strings.HasPrefix(v, keyfilePasswordEnv+"=")
+	})
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	go func() { _ = cmd.Wait() }()
+	go func() {
+		if err := cmd.Wait(); err != nil { // without the URL, which may be a secret
+			caddy.Log().Named("signpost").Error("the browser could not be opened", zap.String("program", name), zap.Error(err))
+		}
+	}()
 	return nil
 }
 

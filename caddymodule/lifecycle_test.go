@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,7 +80,7 @@ func TestSecretsKeyCannotChange(t *testing.T) {
 	}
 	load(t, config("a"))
 	require.ErrorContains(t, tryLoad(t, config("b")), "secrets_key is not the key")
-	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/_status", port))
+	resp, err := plainClient.Get(fmt.Sprintf("http://127.0.0.1:%d/_status", port))
 	require.NoError(t, err)
 	resp.Body.Close()
 	require.Equal(t, 200, resp.StatusCode, "the old configuration goes on")

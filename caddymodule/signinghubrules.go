@@ -41,8 +41,15 @@ func loopbackListener(server *caddyhttp.Server) (address string, secure bool, er
 	return address, len(server.TLSConnPolicies) > 0, nil
 }
 
-// warn tells of what will refuse requests that should be good.
+// warn tells of what signs too easily, and of what will refuse requests that
+// should be good.
 func (s *SigningHub) warn(log *zap.Logger, server *caddyhttp.Server) {
+	if s.Consent == "never" {
+		log.Warn("consent is never: the hub signs without asking the user; for tests only")
+	}
+	if s.UnsignedRequests {
+		log.Warn("unsigned_requests is on: every page of the origins can ask for any signature")
+	}
 	for _, base := range s.RequestsFrom {
 		if origin := originOf(base); !slices.Contains(s.Origins, origin) {
 			log.Warn("requests_from is for a web site that is not among the origins: its requests will be refused",

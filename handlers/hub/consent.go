@@ -49,8 +49,10 @@ type Question struct {
 	// Origin is the web site that asks.
 	Origin string
 	// Issuer is the client of the signing service that made the request, and
-	// Subject whom it wants to sign. Both are verified, and empty for a request
-	// that is Unsigned.
+	// Subject whom it wants to sign, as the signed request says. Keys that are not
+	// bound to an issuer ([RequestKeys]) vouch for their service's clients
+	// together: each of them can name another. Both are empty for a request that
+	// is Unsigned.
 	Issuer, Subject string
 	// Unsigned tells that nobody but the web site vouches for the request.
 	Unsigned  bool

@@ -37,7 +37,8 @@ type pair struct {
 type fakeToken struct {
 	label, serial string
 	pin           string
-	tries         int // wrong PINs that it still takes
+	keyPIN        string // of keys that want one for each signature; pin when empty
+	tries         int    // wrong PINs that it still takes
 	flags         uint
 	mechanisms    []uint
 	pairs         []pair
@@ -233,7 +234,12 @@ func (f *fake) Login(handle cryptoki.Session, userType uint, pin string) error {
 		if s.signing == nil {
 			return answer("C_Login", ck.CKR_OPERATION_NOT_INITIALIZED)
 		}
-		err := s.token.present(pin)
+		var err error
+		if want := s.token.keyPIN; want != "" && pin != want {
+			err = answer("C_Login", ck.CKR_PIN_INCORRECT)
+		} else if want == "" {
+			err = s.token.present(pin)
+		}
 		s.confirmed = err == nil
 		f.pins = append(f.pins, pin)
 		return err

@@ -54,6 +54,12 @@ func (s *session) login(l login, after *cryptoki.Token) error {
 			err = s.api.Login(s.handle, ck.CKU_USER, l.pin)
 		}
 	}
+	return s.afterLogin(err, after)
+}
+
+// afterLogin makes a refusedError of a refused PIN: of the login to the token,
+// or of the one that a key wants before each signature.
+func (s *session) afterLogin(err error, after *cryptoki.Token) error {
 	if !isWrongPIN(err) {
 		return err
 	}

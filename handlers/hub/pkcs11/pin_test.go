@@ -119,6 +119,24 @@ func TestConfiguredPINIsTriedOnce(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// The same holds for a PIN that only the key refuses, before each signature.
+func TestConfiguredPINIsTriedOnceForAKey(t *testing.T) {
+	card := newCard(t)
+	card.serial, card.keyPIN, card.pairs[0].always = t.Name(), "5678", true
+	f := newFake(card)
+	s := f.use(t, Config{PIN: "1234"})
+	for range 3 {
+		r := request(t, s, 1, nil)
+		r.PIN = nil
+		_, err := s.Sign(t.Context(), r)
+		requireCode(t, hub.CodePINIncorrect, err)
+	}
+	assert.Equal(t, []string{"1234", "1234"}, f.pins, "once to the token and once to the key")
+	status, err := s.Status(t.Context())
+	require.NoError(t, err)
+	assert.NotNil(t, status.PIN, "from now on the user is asked")
+}
+
 // With one try left and nobody to ask, the card is left alone.
 func TestConfiguredPINSparesTheLastTry(t *testing.T) {
 	card := newCard(t)

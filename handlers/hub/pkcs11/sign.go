@@ -134,7 +134,7 @@ func (s *session) run(ctx context.Context, b *batch, login login, after *cryptok
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		signature, err := s.signOne(b, key, always, login, b.request.Documents[n])
+		signature, err := s.signOne(b, key, always, login, after, b.request.Documents[n])
 		if err != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func (s *session) privateKey(b *batch) (object cryptoki.Object, always bool, err
 // signOne signs a document and checks the signature: a faulty one would tell
 // the private key to who can compute, and a card whose key isn't its
 // certificate's should say so here rather than after the upload.
-func (s *session) signOne(b *batch, key cryptoki.Object, always bool, login login, document []byte) ([]byte, error) {
+func (s *session) signOne(b *batch, key cryptoki.Object, always bool, login login, after *cryptoki.Token, document []byte) ([]byte, error) {
 	digest := rsacert.Digest(b.hash, document)
 	data := document
 	if b.mechanism == ck.CKM_RSA_PKCS {
@@ -173,7 +173,7 @@ func (s *session) signOne(b *batch, key cryptoki.Object, always bool, login logi
 	}
 	if always {
 		s.presented = true
-		if err := s.api.Login(s.handle, ck.CKU_CONTEXT_SPECIFIC, login.pin); err != nil {
+		if err := s.afterLogin(s.api.Login(s.handle, ck.CKU_CONTEXT_SPECIFIC, login.pin), after); err != nil {
 			return nil, err
 		}
 	}
