@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -124,13 +126,29 @@ type answer struct {
 // raw sends bytes as they are and reads one answer.
 func raw(t testing.TB, addr, request string) answer {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
+	conn := dial(t, addr)
 	defer conn.Close()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
-	_, err = io.WriteString(conn, request)
+	_, err := io.WriteString(conn, request)
 	require.NoError(t, err)
 	return readAnswer(t, conn, strings.HasPrefix(request, "HEAD "))
+}
+
+// dial tries again what the end of a reload's old listener resets. One byte
+// back would mean an answer, so a connection on which nothing comes is good.
+func dial(t testing.TB, addr string) net.Conn {
+	t.Helper()
+	for try := 1; ; try++ {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
+			if _, err = conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+				return conn
+			}
+			conn.Close()
+		}
+		require.Less(t, try, 5, "%s: %v", addr, err)
+	}
 }
 
 func readAnswer(t testing.TB, conn net.Conn, head bool) answer {
