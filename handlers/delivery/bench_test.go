@@ -43,3 +43,27 @@ func BenchmarkDispatch(b *testing.B) {
 	<-done
 	stop()
 }
+
+// BenchmarkCallbacks is the same for callbacks to one service.
+func BenchmarkCallbacks(b *testing.B) {
+	bb := newBench(b)
+	for range b.N {
+		bb.finished(testService, storage.StatusDelivered)
+	}
+	e := newEndpoint()
+	var told atomic.Int64
+	done := make(chan struct{})
+	c := bb.callbacks(e, bb.store, func(c *CallbacksConfig) {
+		c.Logger = nil
+		c.Observe = func(CallbackEvent) {
+			if told.Add(1) == int64(b.N) {
+				close(done)
+			}
+		}
+	})
+	b.ReportAllocs()
+	b.ResetTimer()
+	stop := bb.runCallbacks(c)
+	<-done
+	stop()
+}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +20,7 @@ import (
 type Outbox interface {
 	Claim(ctx context.Context, r storage.ClaimRequest) ([]storage.Claim, error)
 	Renew(ctx context.Context, c storage.Claim, until time.Time) error
+	Reassign(ctx context.Context, c storage.Claim, sender string) (queued bool, err error)
 	Complete(ctx context.Context, c storage.Claim, o storage.Outcome) error
 	Receipt(ctx context.Context, r storage.Receipt) (n storage.Notification, changed bool, err error)
 	Wake() <-chan struct{}
@@ -31,6 +34,7 @@ const (
 	DefaultConcurrency    = 8
 	DefaultLease          = 30 * time.Second
 	DefaultSendTimeout    = time.Minute
+	DefaultSlowAfter      = 5 * time.Second
 	DefaultPoll           = 5 * time.Second
 	DefaultReceiptTimeout = 72 * time.Hour
 	DefaultSweepInterval  = time.Minute
@@ -47,6 +51,18 @@ type Config struct {
 	// carry as their sender; each must be in Providers. Queued notifications
 	// go to the sender that they carry, whatever their channel's entry.
 	Channels map[storage.Channel]string
+	// Failover names further providers of a channel. When the one in Channels
+	// fails, they are called at once, in this order: after a 5xx answer, a
+	// refused connection, any other failure that isn't a refusal for good, and
+	// when no answer comes within SlowAfter. Who takes the notification becomes
+	// its sender.
+	Failover map[storage.Channel][]string
+	// SlowAfter is how long an answer is waited for while another provider is
+	// at hand; default 5 s. A provider that answers later may have taken the
+	// notification that the other one then sends too.
+	SlowAfter time.Duration
+	// Breaker says when a failing provider is passed over.
+	Breaker Breaker
 	// Concurrency is how many sends of a channel run at once; a channel
 	// without an entry has DefaultConcurrency.
 	Concurrency map[storage.Channel]int
@@ -72,13 +88,16 @@ type Config struct {
 	// 1 min, negative means that this dispatcher never sweeps.
 	SweepInterval time.Duration
 
+	// Callbacks, unless nil, are told to services whose notifications become
+	// final. They are run by their owner.
+	Callbacks *Callbacks
 	// ServiceName looks up Message.ServiceName; optional. It is
 	// called concurrently and must be fast.
 	ServiceName func(ctx context.Context, serviceID string) string
 	// Now is the clock; default time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
-	// Observe hears of each attempt; optional. It is called concurrently and
+	// Observe hears of each call to a provider; optional. It is called concurrently and
 	// must be fast.
 	Observe func(Event)
 }
@@ -86,10 +105,12 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	setDefault(&c.Lease, DefaultLease)
 	setDefault(&c.SendTimeout, DefaultSendTimeout)
+	setDefault(&c.SlowAfter, DefaultSlowAfter)
 	setDefault(&c.Poll, DefaultPoll)
 	setDefault(&c.ReceiptTimeout, DefaultReceiptTimeout)
 	setDefault(&c.SweepInterval, DefaultSweepInterval)
 	c.Retry = c.Retry.withDefaults()
+	c.Breaker = c.Breaker.withDefaults()
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -115,8 +136,8 @@ func (c Config) validate() error {
 	if c.Outbox == nil {
 		return errors.New("delivery: no outbox given")
 	}
-	if c.Lease < 0 || c.SendTimeout < 0 || c.Poll < 0 {
-		return errors.New("delivery: lease, send time-out and poll interval must not be negative")
+	if c.Lease < 0 || c.SendTimeout < 0 || c.SlowAfter < 0 || c.Poll < 0 {
+		return errors.New("delivery: lease, send time-out, slow threshold and poll interval must not be negative")
 	}
 	for name, p := range c.Providers {
 		switch {
@@ -140,12 +161,35 @@ func (c Config) validate() error {
 			return fmt.Errorf("delivery: the channel %s names the provider %q, which is not configured", channel, name)
 		}
 	}
+	if err := c.validateFailover(); err != nil {
+		return err
+	}
 	for channel, n := range c.Concurrency {
 		if n < 1 {
 			return fmt.Errorf("delivery: the concurrency of %s is %d, it must be at least 1", channel, n)
 		}
 	}
-	return c.Retry.validate()
+	return errors.Join(c.Retry.validate(), c.Breaker.validate())
+}
+
+func (c Config) validateFailover() error {
+	for channel, names := range c.Failover {
+		first, ok := c.Channels[channel]
+		if !ok && len(names) > 0 {
+			return fmt.Errorf("delivery: the channel %q has providers to fail over to, but no first one", channel)
+		}
+		seen := map[string]bool{first: true}
+		for _, name := range names {
+			if _, ok := c.Providers[name]; !ok {
+				return fmt.Errorf("delivery: the channel %s names the provider %q, which is not configured", channel, name)
+			}
+			if seen[name] {
+				return fmt.Errorf("delivery: the channel %s names the provider %q twice", channel, name)
+			}
+			seen[name] = true
+		}
+	}
+	return nil
 }
 
 // Dispatcher moves notifications from the outbox to their providers.
@@ -160,6 +204,9 @@ type Dispatcher struct {
 	reads  storageState
 	writes storageState
 	random func() float64
+
+	routes   map[storage.Channel][]string
+	breakers map[string]*breaker // by provider
 
 	started atomic.Bool
 	idle    chan struct{} // closed when Run has returned and nothing is in flight
@@ -187,6 +234,15 @@ func New(cfg Config) (*Dispatcher, error) {
 		random: rand.Float64, //nolint:gosec // G404: it spreads retries and guards nothing
 		idle:   make(chan struct{}),
 		byID:   make(map[int64]*flight),
+
+		routes:   make(map[storage.Channel][]string),
+		breakers: make(map[string]*breaker),
+	}
+	for channel, first := range cfg.Channels {
+		d.routes[channel] = append([]string{first}, cfg.Failover[channel]...)
+	}
+	for name := range cfg.Providers {
+		d.breakers[name] = newBreaker(cfg.Breaker, cfg.Now, func(to BreakerState) { d.breakerChanged(name, to) })
 	}
 	d.sends, d.abort = context.WithCancelCause(context.Background())
 	// Every channel has its lane, configured or not: queued notifications of a
@@ -238,32 +294,57 @@ func (d *Dispatcher) Wait(ctx context.Context) error {
 	if !d.started.Load() {
 		return nil
 	}
+	return await(ctx, d.idle, d.abort, func() error { return fmt.Errorf("delivery: %d sends did not end", d.inFlight()) })
+}
+
+// await returns when idle is closed. When ctx ends before, it aborts what runs,
+// and then says what did not end even so.
+func await(ctx context.Context, idle <-chan struct{}, abort context.CancelCauseFunc, left func() error) error {
 	select {
-	case <-d.idle:
+	case <-idle:
 		return nil
 	case <-ctx.Done():
 	}
-	d.abort(errStopped)
+	abort(errStopped)
 	t := time.NewTimer(afterAbort)
 	defer t.Stop()
 	select {
-	case <-d.idle:
+	case <-idle:
 		return nil
 	case <-t.C:
-		return fmt.Errorf("delivery: %d sends did not end: %w", d.inFlight(), context.Cause(ctx))
+		return fmt.Errorf("%w: %w", left(), context.Cause(ctx))
 	}
 }
 
 // Stats describes the queue and this dispatcher's part in it.
 type Stats struct {
 	storage.Stats
-	InFlight int // sends of this dispatcher that run now
+	InFlight  int             // sends of this dispatcher that run now
+	Providers []ProviderStats // by name
 }
 
 // Stats asks the outbox.
 func (d *Dispatcher) Stats(ctx context.Context) (Stats, error) {
 	s, err := d.cfg.Outbox.Stats(ctx)
-	return Stats{Stats: s, InFlight: d.inFlight()}, err
+	return Stats{Stats: s, InFlight: d.inFlight(), Providers: d.Providers()}, err
+}
+
+// Providers describes the providers, by name, without asking the outbox.
+func (d *Dispatcher) Providers() []ProviderStats {
+	out := make([]ProviderStats, 0, len(d.breakers))
+	for _, name := range slices.Sorted(maps.Keys(d.breakers)) {
+		out = append(out, d.breakers[name].stats(name))
+	}
+	return out
+}
+
+func (d *Dispatcher) breakerChanged(provider string, to BreakerState) {
+	if to == BreakerOpen {
+		d.cfg.Logger.Error("a delivery provider keeps failing; others are preferred, if there are any",
+			slog.String("provider", provider), slog.Duration("for", d.cfg.Breaker.OpenFor))
+		return
+	}
+	d.cfg.Logger.Info("a delivery provider works again", slog.String("provider", provider))
 }
 
 func (d *Dispatcher) inFlight() int {

@@ -37,51 +37,48 @@ func (f *flight) setClaim(c storage.Claim) {
 // errLeaseLost is the cause with which a heartbeat ends its send.
 var errLeaseLost = errors.New("delivery: the lease was lost")
 
-// fly makes one attempt and records what became of it.
+// setSender notes a provider that has been recorded as the sender.
+func (f *flight) setSender(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.claim.Notification.Sender = name
+}
+
+// fly makes one attempt, which may be a call to each of several providers, and
+// records what became of it.
 func (d *Dispatcher) fly(f *flight) {
 	n := f.current().Notification
-	name, provider := d.provider(n.Sender)
-	if provider == nil {
+	names := d.route(&n)
+	if len(names) == 0 {
 		d.postpone(f, &n)
 		return
 	}
-	ctx, cancel := context.WithCancelCause(d.sends)
+	sending, cancel := context.WithCancelCause(d.sends)
 	defer cancel(nil)
-	sending, stop := context.WithTimeout(ctx, d.cfg.SendTimeout)
-	defer stop()
 	beat := make(chan struct{})
 	beats := time.AfterFunc(d.beat(), func() { // most sends end before
 		defer close(beat)
 		d.heartbeat(sending, f, cancel)
 	})
-	began := time.Now()
-	sent, err := d.send(sending, provider, &n)
-	took := time.Since(began)
-	cause := context.Cause(sending)
-	stop()
+	calls, taken := d.round(sending, f, names)
+	cancel(nil)
 	if !beats.Stop() {
 		<-beat
 	}
 	f.sent = true
 	f.lane.release(1, 0)
 
-	outcome, result := d.judge(&n, sent, err, cause)
+	last := &calls[len(calls)-1]
+	n = f.current().Notification
+	outcome, result := d.judge(&n, calls)
+	if taken {
+		outcome, result = storage.Outcome{Status: storage.StatusSending, At: d.cfg.Now()}, ResultSent
+	}
 	if result != ResultLeaseLost && !d.record(f, outcome) {
 		result = ResultLeaseLost
 	}
 	d.report(f, result, outcome)
-	d.cfg.Observe(Event{Channel: n.Channel, Provider: name, Result: result, Duration: took})
-}
-
-// provider returns the name for metrics and the provider, nil when unknown.
-func (d *Dispatcher) provider(sender string) (string, Provider) {
-	if sender == Simulated {
-		return Simulated, simulated{}
-	}
-	if p, ok := d.cfg.Providers[sender]; ok {
-		return sender, p
-	}
-	return UnknownProvider, nil
+	d.cfg.Observe(Event{Channel: n.Channel, Provider: last.provider, Result: result, Duration: last.took})
 }
 
 func (d *Dispatcher) message(ctx context.Context, n *storage.Notification) Message {
@@ -144,32 +141,26 @@ func (d *Dispatcher) heartbeat(sending context.Context, f *flight, cancel contex
 	}
 }
 
-// judge turns the end of a send into what is to be recorded. cause says why
-// the dispatcher itself ended the send, if it did.
-func (d *Dispatcher) judge(n *storage.Notification, sent Sent, err, cause error) (storage.Outcome, Result) {
+// judge turns the end of a round of calls into what is to be recorded.
+func (d *Dispatcher) judge(n *storage.Notification, calls []call) (storage.Outcome, Result) {
+	last := &calls[len(calls)-1]
 	now := d.cfg.Now()
-	o := storage.Outcome{At: now, ProviderReference: sent.Reference}
-	if err == nil {
-		if sent.Delivered {
-			o.Status = storage.StatusDelivered
-			return o, ResultDelivered
-		}
-		o.Status = storage.StatusSending
-		return o, ResultSent
-	}
-	o.ProviderReference = ""
-	failure := &SendError{Reason: "the provider failed"}
+	o := storage.Outcome{At: now, Callback: d.cfg.Callbacks.Wants(n.ServiceID)}
 	switch {
-	case errors.Is(cause, errLeaseLost):
+	case last.err == nil && last.sent.Delivered:
+		o.Status, o.ProviderReference = storage.StatusDelivered, last.sent.Reference
+		return o, ResultDelivered
+	case last.err == nil:
+		o.Status, o.ProviderReference = storage.StatusSending, last.sent.Reference
+		return o, ResultSent
+	case errors.Is(last.err, errLeaseLost), errors.Is(last.cause, errLeaseLost):
 		return o, ResultLeaseLost
-	case errors.Is(cause, errStopped):
+	case errors.Is(last.cause, errStopped):
 		o.Status, o.NextAttempt = storage.StatusCreated, now
 		o.Reason = "the server stopped during the attempt"
 		return o, ResultReturned
-	case errors.As(err, &failure):
-	case errors.Is(err, context.DeadlineExceeded):
-		failure.Reason = fmt.Sprintf("the provider did not answer within %s", d.cfg.SendTimeout)
 	}
+	failure := d.failures(calls)
 	reason := scrubFor(failure.Reason, n)
 	if failure.Permanent {
 		o.Status, o.Reason = storage.StatusPermanentFailure, reason
@@ -178,7 +169,7 @@ func (d *Dispatcher) judge(n *storage.Notification, sent Sent, err, cause error)
 	next, giveUp := d.cfg.Retry.next(n.Attempts, n.CreatedAt, now, failure.RetryAfter, d.random())
 	if giveUp {
 		o.Status = storage.StatusTechnicalFailure
-		o.Reason = fmt.Sprintf("given up after %d attempts in %s: %s",
+		o.Reason = fmt.Sprintf(givenUp+" after %d attempts in %s: %s",
 			n.Attempts, now.Sub(n.CreatedAt).Round(time.Second), reason)
 		return o, ResultGaveUp
 	}
@@ -203,6 +194,8 @@ func (d *Dispatcher) postpone(f *flight, n *storage.Notification) {
 	}
 	if now.Sub(n.CreatedAt) >= max(absentFor, d.cfg.Retry.Budget) {
 		o.Status, o.NextAttempt, o.Unattempted = storage.StatusTechnicalFailure, time.Time{}, false
+		o.Reason = givenUp + ": " + reason
+		o.Callback = d.cfg.Callbacks.Wants(n.ServiceID)
 	}
 	if d.record(f, o) {
 		level := slog.LevelDebug
@@ -221,7 +214,10 @@ func (d *Dispatcher) giveBack(f *flight) {
 	d.record(f, storage.Outcome{
 		Status: storage.StatusCreated, At: now, NextAttempt: now, Reason: n.Reason, Unattempted: true,
 	})
-	name, _ := d.provider(n.Sender)
+	name := UnknownProvider
+	if len(d.route(&n)) > 0 {
+		name = n.Sender
+	}
 	d.cfg.Observe(Event{Channel: n.Channel, Provider: name, Result: ResultReturned})
 }
 
@@ -240,8 +236,11 @@ func (d *Dispatcher) record(f *flight, o storage.Outcome) bool {
 		switch {
 		case err == nil:
 			d.writes.note(nil)
-			if o.Status == storage.StatusCreated {
+			switch {
+			case o.Status == storage.StatusCreated:
 				f.lane.stir() // it rests until the lease's end otherwise
+			case o.Callback && o.Status.Final():
+				d.cfg.Callbacks.Wake(c.Notification.ServiceID)
 			}
 			return true
 		case errors.Is(err, storage.ErrLeaseLost):
@@ -280,7 +279,7 @@ func (d *Dispatcher) report(f *flight, result Result, o storage.Outcome) {
 		d.log(f, slog.LevelError, "notification given up", result, o.Reason)
 	case ResultLeaseLost:
 		d.log(f, slog.LevelInfo, "lease lost during a send; whoever claims the notification next decides", result, "")
-	case ResultNoProvider: // logged by postpone
+	case ResultNoProvider, ResultFailedOver, ResultRepeated: // logged by postpone; not the end of an attempt
 	}
 }
 

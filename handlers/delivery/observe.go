@@ -6,7 +6,7 @@ import (
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 
-// Result names what became of an attempt.
+// Result names what became of a call.
 type Result string
 
 // The results. With the configured names of providers they are safe as labels
@@ -20,12 +20,14 @@ const (
 	ResultNoProvider Result = "no_provider" // its sender isn't configured (any more)
 	ResultReturned   Result = "returned"    // given back because the dispatcher stops
 	ResultLeaseLost  Result = "lease_lost"  // another worker holds it now
+	ResultFailedOver Result = "failed_over" // failed, and the channel's next provider is called
+	ResultRepeated   Result = "repeated"    // the answer was lost, and the same provider is called again
 )
 
 // UnknownProvider stands for every sender that isn't configured.
 const UnknownProvider = "unknown"
 
-// Event describes one attempt.
+// Event describes one call to a provider, or an attempt that came to none.
 type Event struct {
 	Channel  storage.Channel
 	Provider string // a configured name, Simulated or UnknownProvider

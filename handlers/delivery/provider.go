@@ -51,6 +51,10 @@ type Provider interface {
 type SendError struct {
 	// Permanent says that another attempt can't succeed.
 	Permanent bool
+	// Uncertain says that the message may have been taken all the same: it was
+	// on its way, and the answer is lost. When the channel has other providers,
+	// this one is asked once more before them, as it alone can drop the twin.
+	Uncertain bool
 	// RetryAfter is the provider's wish when to be asked again; 0 when it has
 	// none. It is ignored with Permanent.
 	RetryAfter time.Duration
@@ -64,10 +68,3 @@ type SendError struct {
 func (e *SendError) Error() string { return e.Reason }
 
 func (e *SendError) Unwrap() error { return e.Err }
-
-// simulated implements the provider of that name.
-type simulated struct{}
-
-func (simulated) Send(context.Context, Message) (Sent, error) {
-	return Sent{Delivered: true}, nil
-}

@@ -36,6 +36,9 @@ func (h *Receipts) read(w http.ResponseWriter, r *http.Request) (string, storage
 	if err != nil {
 		return "", storage.Receipt{}, badReceipt("The body could not be read")
 	}
+	if h.cfg.Signed != nil && !h.cfg.Signed(r, body) {
+		return "", storage.Receipt{}, &receiptError{http.StatusForbidden, "The receipt's signature is missing or wrong"}
+	}
 	rep, err := parse(body)
 	if err != nil {
 		return "", storage.Receipt{}, err

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/signpost-gateway/signpost/handlers/delivery/internal/field"
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
@@ -46,8 +48,12 @@ type ReceiptsConfig struct {
 	// Sender is the configured name of the provider whose receipts these are.
 	Sender string
 	// Secrets are accepted as bearer token or Basic password (with any user
-	// name). At least one is required; several allow a change of secrets.
+	// name). At least one is required, unless Signed is set; several allow a
+	// change of secrets.
 	Secrets []string
+	// Signed checks a provider's signature over a report; optional. With Secrets
+	// too, a report needs both.
+	Signed func(r *http.Request, body []byte) bool
 	// ReferenceField, StatusField and ReasonField name the parts of a receipt,
 	// default "reference", "status" and "reason". In JSON they are paths, such
 	// as "message.id". The reason is optional in a receipt.
@@ -57,6 +63,9 @@ type ReceiptsConfig struct {
 	// StatusMap is added to DefaultStatusMap and wins over it. Words are
 	// compared without regard to case.
 	StatusMap map[string]storage.Status
+	// Callbacks, unless nil, are told to services whose notifications become
+	// final.
+	Callbacks *Callbacks
 	// Now is the clock; default time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -68,7 +77,7 @@ type ReceiptsConfig struct {
 // It answers 204 when the report was applied, and also when it changed nothing
 // because it is a twin or late: states only move forward. Otherwise it answers
 // {"result":"error","message":…} with 400 (malformed), 401 (no or a wrong
-// secret), 404 (unknown reference), 405, 413, 415, 422 (unknown status word) or
+// secret), 403 (no or a wrong signature), 404 (unknown reference), 405, 413, 415, 422 (unknown status word) or
 // 503 with Retry-After (storage is away).
 type Receipts struct {
 	cfg       ReceiptsConfig
@@ -77,6 +86,7 @@ type Receipts struct {
 	status    field.Path
 	reason    field.Path
 	words     map[string]storage.Status
+	patience  time.Duration
 }
 
 // NewReceipts checks the configuration.
@@ -84,7 +94,7 @@ func NewReceipts(cfg ReceiptsConfig) (*Receipts, error) {
 	if cfg.Outbox == nil || cfg.Sender == "" {
 		return nil, errors.New("delivery: receipts need an outbox and the name of the provider that sends them")
 	}
-	if len(cfg.Secrets) == 0 || slices.Contains(cfg.Secrets, "") {
+	if len(cfg.Secrets) == 0 && cfg.Signed == nil || slices.Contains(cfg.Secrets, "") {
 		return nil, errors.New("delivery: receipts need a secret: without one anybody could report deliveries")
 	}
 	if cfg.Now == nil {
@@ -93,7 +103,7 @@ func NewReceipts(cfg ReceiptsConfig) (*Receipts, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &Receipts{cfg: cfg, words: DefaultStatusMap()}
+	h := &Receipts{cfg: cfg, words: DefaultStatusMap(), patience: outcomePatience}
 	for _, s := range cfg.Secrets {
 		h.secrets = append(h.secrets, sha256.Sum256([]byte(s)))
 	}
@@ -171,7 +181,7 @@ func (h *Receipts) serve(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", http.MethodPost)
 		return &receiptError{http.StatusMethodNotAllowed, "Receipts are posted"}
 	}
-	if !h.authorised(r) {
+	if len(h.secrets) > 0 && !h.authorised(r) {
 		w.Header().Add("WWW-Authenticate", `Bearer realm="receipts"`)
 		w.Header().Add("WWW-Authenticate", `Basic realm="receipts"`)
 		return &receiptError{http.StatusUnauthorized, "The receipts secret is missing or wrong"}
@@ -188,9 +198,13 @@ func (h *Receipts) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	receipt.Status = status
-	n, changed, err := h.cfg.Outbox.Receipt(r.Context(), receipt)
+	receipt.Callback = h.cfg.Callbacks.Wants
+	n, changed, err := h.apply(r.Context(), receipt)
 	if err != nil {
 		return err
+	}
+	if changed && n.Status.Final() {
+		h.cfg.Callbacks.Wake(n.ServiceID)
 	}
 	h.cfg.Logger.LogAttrs(r.Context(), slog.LevelDebug, "delivery receipt",
 		slog.String("provider", h.cfg.Sender),
@@ -198,6 +212,28 @@ func (h *Receipts) serve(w http.ResponseWriter, r *http.Request) error {
 		slog.String("status", string(status)),
 		slog.Bool("changed", changed))
 	return nil
+}
+
+// outcomePatience is how long a receipt waits for the record of the provider's
+// answer that it has overtaken: before that nobody knows the reference. Few
+// providers post again what was answered by 404.
+const outcomePatience = 500 * time.Millisecond
+
+// apply stores a receipt. One with an unknown reference that isn't ours gets a
+// second chance.
+func (h *Receipts) apply(ctx context.Context, r storage.Receipt) (n storage.Notification, changed bool, err error) {
+	n, changed, err = h.cfg.Outbox.Receipt(ctx, r)
+	if !errors.Is(err, storage.ErrNotFound) || uuid.Validate(r.Reference) == nil {
+		return n, changed, err
+	}
+	t := time.NewTimer(h.patience)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return h.cfg.Outbox.Receipt(ctx, r)
+	case <-ctx.Done():
+		return n, changed, err
+	}
 }
 
 // authorised compares hashes, so that neither the length nor the first

@@ -45,6 +45,7 @@ func (b *bench) receipts(change ...func(*ReceiptsConfig)) *Receipts {
 	}
 	h, err := NewReceipts(cfg)
 	require.NoError(b.t, err)
+	h.patience = 0
 	return h
 }
 
@@ -297,6 +298,7 @@ func FuzzReceiptBody(f *testing.F) {
 	}
 	h, err := NewReceipts(ReceiptsConfig{Outbox: failingReceipts{storage.ErrNotFound}, Sender: "fake", Secrets: []string{receiptsSecret}})
 	require.NoError(f, err)
+	h.patience = 0
 	f.Fuzz(func(t *testing.T, body string, form bool) {
 		contentType := "application/json"
 		if form {

@@ -33,7 +33,7 @@ func (d *Dispatcher) sweepOnce(ctx context.Context) {
 	var sum storage.Swept
 	for {
 		now := d.cfg.Now()
-		r := storage.SweepRequest{Now: now, Limit: sweepBatch}
+		r := storage.SweepRequest{Now: now, Limit: sweepBatch, Callback: d.cfg.Callbacks.Wants}
 		if d.cfg.ReceiptTimeout > 0 {
 			r.ReceiptsSince = now.Add(-d.cfg.ReceiptTimeout)
 		}
@@ -60,6 +60,9 @@ func (d *Dispatcher) sweepOnce(ctx context.Context) {
 			t.Stop()
 			return
 		}
+	}
+	if sum.TimedOut > 0 {
+		d.cfg.Callbacks.WakeAll()
 	}
 	if sum.Notifications+sum.Keys+sum.Requests+sum.TimedOut > 0 {
 		d.cfg.Logger.Debug("swept",

@@ -67,6 +67,12 @@ type Backend interface {
 	Claim(ctx context.Context, r ClaimRequest) ([]Claim, error)
 	// Renew extends a lease that is still held.
 	Renew(ctx context.Context, c Claim, until time.Time) error
+	// Reassign names the provider that the holder of a claim is about to call,
+	// as the notification's Sender, so that a receipt is matched even when it
+	// comes before the outcome. queued is false, and nothing has changed, when a
+	// receipt has moved the notification meanwhile: then a provider has taken it,
+	// and nobody else need be called.
+	Reassign(ctx context.Context, c Claim, sender string) (queued bool, err error)
 	// Complete records what became of a claim and ends its lease. Once a
 	// receipt has moved the notification, a provider has taken it: then neither
 	// another attempt nor StatusTechnicalFailure is recorded.
@@ -75,13 +81,33 @@ type Backend interface {
 	// a duplicate or a late one; an unknown reference is ErrNotFound.
 	// When a provider has used a reference twice, the newest is meant.
 	Receipt(ctx context.Context, r Receipt) (n Notification, changed bool, err error)
-	// Wake receives after a creation (coalesced), so that a dispatcher needs no
-	// short poll. The channel is the same at every call.
+	// Wake receives after a creation or Requeue (coalesced), so that a dispatcher
+	// needs no short poll. The channel is the same at every call.
 	Wake() <-chan struct{}
 	// NextDue returns when the next queued notification of the channel becomes
 	// due (the end of its lease when leased); zero when none is queued.
 	NextDue(ctx context.Context, channel Channel) (time.Time, error)
 	Stats(ctx context.Context) (Stats, error)
+
+	// DeadLetters returns notifications in StatusTechnicalFailure, highest ids
+	// first.
+	DeadLetters(ctx context.Context, q DeadLetterQuery) ([]Notification, error)
+	// Requeue moves those that DeadLetters would return back to StatusCreated,
+	// due at now, and returns their ids, highest first. It is the one step back
+	// that there is. Attempts, ProviderReference, SentAt and CompletedAt are as
+	// at creation, Reason stays, UpdatedAt is now, and a callback that is still
+	// owed is dropped: the new end brings a new one.
+	Requeue(ctx context.Context, q DeadLetterQuery, now time.Time) ([]int64, error)
+
+	// ClaimCallbacks leases callbacks of one service that are due, oldest first
+	// (by due time, then by ID).
+	ClaimCallbacks(ctx context.Context, r CallbackRequest) ([]CallbackClaim, error)
+	// CompleteCallback ends a lease that is still held: the callback is done
+	// with and removed when next is zero, otherwise it is due again at next.
+	CompleteCallback(ctx context.Context, c CallbackClaim, next time.Time) error
+	// NextCallbacks returns for each of the services that are owed a callback
+	// when the next one becomes due (the end of its lease when leased).
+	NextCallbacks(ctx context.Context, services []string) (map[string]time.Time, error)
 
 	// PutSigningClient creates (ErrExists when the id is taken).
 	PutSigningClient(ctx context.Context, c SigningClient) error

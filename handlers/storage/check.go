@@ -125,3 +125,21 @@ func (r SweepRequest) Normalised() SweepRequest {
 	}
 	return r
 }
+
+// Normalised returns the query with its numbers in their ranges and with stored
+// times. The error wraps ErrInvalid when it names too many notifications.
+func (q DeadLetterQuery) Normalised() (DeadLetterQuery, error) {
+	if len(q.IDs) > MaxPage {
+		return q, fmt.Errorf("%w: at most %d dead letters can be named at once, not %d", ErrInvalid, MaxPage, len(q.IDs))
+	}
+	if q.Limit <= 0 || q.Limit > MaxPage {
+		q.Limit = MaxPage
+	}
+	q.Before = max(q.Before, 0)
+	for _, t := range []*time.Time{&q.Since, &q.Until} {
+		if !t.IsZero() {
+			*t = Micro(*t)
+		}
+	}
+	return q, nil
+}

@@ -36,6 +36,9 @@ type Outcome struct {
 	// Unattempted takes back the attempt that the claim counted: the worker
 	// was stopped before it began to send.
 	Unattempted bool
+	// Callback says that the service is owed a callback if this outcome makes
+	// the notification final: it is stored in the same transaction.
+	Callback bool
 }
 
 // Receipt is a provider's report about a notification that it has taken. The
@@ -47,6 +50,10 @@ type Receipt struct {
 	Status    Status // StatusSending or final
 	Reason    string
 	At        time.Time
+	// Callback, unless nil, tells whether a service is owed a callback if this
+	// receipt makes the notification final. It is called within a transaction,
+	// perhaps more than once: it must be fast and not use the back end.
+	Callback func(serviceID string) bool
 }
 
 // Stats describes the queue.
@@ -55,6 +62,7 @@ type Stats struct {
 	Oldest       time.Time // creation of the oldest queued one; zero when none
 	Outstanding  int64     // StatusSending
 	DeadLettered int64     // StatusTechnicalFailure, until swept
+	Callbacks    int64     // that services are owed, leased or not
 }
 
 // Swept says how much a sweep removed or moved.
@@ -67,11 +75,13 @@ type Swept struct {
 }
 
 // SweepRequest says what to remove: final notifications with ExpiresAt before
-// Now, and keys, counters and signature requests likewise. Notifications sent
+// Now (with the callbacks that are still owed for them), and keys, counters and signature requests likewise. Notifications sent
 // before ReceiptsSince that still await a receipt become
 // StatusTemporaryFailure.
 type SweepRequest struct {
 	Now           time.Time
 	ReceiptsSince time.Time // zero: never time out
 	Limit         int       // at most so many rows of each kind, so that writers don't wait
+	// Callback is that of a Receipt, for notifications whose receipt timed out.
+	Callback func(serviceID string) bool
 }

@@ -97,7 +97,8 @@ var defaultFields = map[string]string{
 	"to": "{to}", "message": "{message}", "reference": "{reference}", "channel": "{channel}",
 }
 
-func parsePayload(format Format, fields map[string]string, body string) (payload, error) {
+// extra are members that a preset adds to the default ones.
+func parsePayload(format Format, fields, extra map[string]string, body string) (payload, error) {
 	if body != "" {
 		if format == Form || len(fields) > 0 {
 			return nil, errors.New("webhook: a body document is JSON and excludes fields")
@@ -106,7 +107,8 @@ func parsePayload(format Format, fields map[string]string, body string) (payload
 	}
 	p := fieldsPayload{form: format == Form, subject: len(fields) == 0, fields: make(map[string]text)}
 	if len(fields) == 0 {
-		fields = defaultFields
+		fields = maps.Clone(defaultFields)
+		maps.Copy(fields, extra)
 	}
 	for name, template := range fields {
 		t, err := parseText(template)

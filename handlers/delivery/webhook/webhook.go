@@ -3,11 +3,13 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,9 +40,24 @@ const (
 
 // Config configures a Provider.
 type Config struct {
-	// URL is called for each message; required. Userinfo in it becomes Basic
-	// authentication.
+	// Preset fills what is left empty below for a common shape of API; default
+	// Generic.
+	Preset Preset
+	// URL is called for each message; required, unless the preset has one.
+	// Userinfo in it becomes Basic authentication.
 	URL string
+	// Username and Password are sent as Basic authentication. With Twilio they
+	// are the account's SID (or that of an API key) and its token.
+	Username, Password string
+	// Account is the SID of a Twilio account; default Username.
+	Account string
+	// From is the number or name that recipients see, or with Twilio also the SID
+	// of a messaging service. Of the presets, Form and Twilio send it; Fields and
+	// Body can hold it as it is.
+	From string
+	// StatusCallback is the URL to which Twilio is to post its receipts, see
+	// TwilioReceipts.
+	StatusCallback string
 	// Method is POST (default), PUT or PATCH.
 	Method string
 	// Headers are added to each call. Their values may be secrets: they are
@@ -88,6 +105,7 @@ type Provider struct {
 	timeout     time.Duration
 	path        field.Path
 	delivered   bool
+	twilio      bool
 	client      *http.Client
 	logger      *slog.Logger
 }
@@ -96,6 +114,10 @@ var _ delivery.Provider = (*Provider)(nil)
 
 // New checks the configuration. It calls nobody.
 func New(cfg Config) (*Provider, error) {
+	cfg, extra, err := cfg.filled()
+	if err != nil {
+		return nil, err
+	}
 	target, err := url.Parse(cfg.URL)
 	if err != nil {
 		return nil, errors.New("webhook: the URL can't be parsed") // err quotes it, with any secret in it
@@ -106,6 +128,7 @@ func New(cfg Config) (*Provider, error) {
 		expect:    cfg.Expect,
 		timeout:   cfg.Timeout,
 		delivered: cfg.DeliveredOnAccept,
+		twilio:    cfg.Preset == Twilio,
 		logger:    cfg.Logger,
 	}
 	if p.logger == nil {
@@ -134,7 +157,7 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Format != "" && cfg.Format != JSON && cfg.Format != Form {
 		return nil, fmt.Errorf("webhook: unknown format %q, known are json and form", cfg.Format)
 	}
-	if p.payload, err = parsePayload(cfg.Format, cfg.Fields, cfg.Body); err != nil {
+	if p.payload, err = parsePayload(cfg.Format, cfg.Fields, extra, cfg.Body); err != nil {
 		return nil, err
 	}
 	if err := p.setHeaders(cfg); err != nil {
@@ -172,6 +195,9 @@ func (p *Provider) setHeaders(cfg Config) error {
 			p.header.Set(name, value)
 		}
 	}
+	if err := p.setBasicAuth(cfg); err != nil {
+		return err
+	}
 	p.idempotency = cfg.IdempotencyHeader
 	switch {
 	case p.idempotency == "":
@@ -181,6 +207,19 @@ func (p *Provider) setHeaders(cfg Config) error {
 	case !token(p.idempotency):
 		return fmt.Errorf("webhook: %q is not a header name", p.idempotency)
 	}
+	return nil
+}
+
+func (p *Provider) setBasicAuth(cfg Config) error {
+	switch {
+	case cfg.Username == "" && cfg.Password == "":
+		return nil
+	case cfg.Username == "" || strings.Contains(cfg.Username, ":"):
+		return errors.New("webhook: Basic authentication needs a user name without a colon")
+	case p.header.Get("Authorization") != "":
+		return errors.New("webhook: a user name and an Authorization header are given; one of them must go")
+	}
+	p.header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(cfg.Username+":"+cfg.Password)))
 	return nil
 }
 
@@ -216,15 +255,27 @@ func (p *Provider) Send(ctx context.Context, m delivery.Message) (delivery.Sent,
 	if p.idempotency != "" {
 		req.Header.Set(p.idempotency, m.Reference)
 	}
+	// Until there is a connection the provider can't have taken anything.
+	connected := false
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected = true },
+	}))
 	res, err := p.client.Do(req)
 	if err != nil {
-		return delivery.Sent{}, &delivery.SendError{Reason: p.describe(err), Err: err}
+		return delivery.Sent{}, &delivery.SendError{
+			Reason: outgoing.Describe("the provider", err, p.timeout), Uncertain: connected, Err: err,
+		}
 	}
 	defer res.Body.Close()
 	// The status decides. A body that breaks off only costs the reference.
 	answer, readErr := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if !slices.Contains(p.expect, res.StatusCode) {
-		return delivery.Sent{}, refusal(res)
+		return delivery.Sent{}, p.refusal(res, answer)
+	}
+	if p.twilio {
+		if err := twilioFailure(answer); err != nil {
+			return delivery.Sent{}, err
+		}
 	}
 	sent := delivery.Sent{Delivered: p.delivered}
 	if len(p.path) > 0 {

@@ -262,8 +262,6 @@ func TestCallFailures(t *testing.T) {
 	_, err = newProvider(t, Config{URL: plain.URL}).Send(ended, message)
 	require.EqualError(t, err, "the call was ended before an answer came")
 	require.ErrorIs(t, err, context.Canceled)
-	refused := (&Provider{}).describe(&url.Error{Op: "Post", URL: "https://s3cret", Err: &outgoing.RefusedError{}})
-	assert.Equal(t, "the provider's host resolves to an address that is not public; allow_private permits it", refused)
 }
 
 func TestTLS(t *testing.T) {
@@ -315,29 +313,6 @@ func TestConfig(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, p.idempotency)
 	assert.Equal(t, DefaultTimeout, p.Timeout())
-}
-
-func TestRetryAfter(t *testing.T) {
-	now := func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
-	for name, tc := range map[string]struct {
-		after, date string
-		want        time.Duration
-	}{
-		"none":             {"", "", 0},
-		"zero":             {"0", "", 0},
-		"seconds":          {" 120 ", "", 2 * time.Minute},
-		"negative":         {"-5", "", 0},
-		"fraction":         {"1.5", "", 0},
-		"huge":             {"9223372036854775807", "", 365 * 24 * time.Hour},
-		"too huge":         {"92233720368547758070", "", 0},
-		"date":             {"Sun, 22 Nov 2026 12:00:30 GMT", "", 30 * time.Second},
-		"date, their time": {"Sun, 22 Nov 2026 12:10:30 GMT", "Sun, 22 Nov 2026 12:10:00 GMT", 30 * time.Second},
-		"date, past":       {"Sun, 22 Nov 2026 11:00:00 GMT", "", 0},
-		"old date form":    {"Sunday, 22-Nov-26 12:00:30 GMT", "", 30 * time.Second},
-	} {
-		h := http.Header{"Retry-After": {tc.after}, "Date": {tc.date}}
-		assert.Equal(t, tc.want, retryAfter(h, now), name)
-	}
 }
 
 func TestNothingPrivateIsLogged(t *testing.T) {

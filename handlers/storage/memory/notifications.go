@@ -53,11 +53,16 @@ func (s *Store) Create(ctx context.Context, c storage.Creation) (storage.Created
 	if i := c.Idempotency; i != nil {
 		s.idempotency[key] = idempotent{n.ID, bytes.Clone(i.BodyHash), storage.Micro(i.ExpiresAt)}
 	}
+	s.rouse()
+	return storage.Created{Notification: n}, nil
+}
+
+// rouse wakes the dispatcher.
+func (s *Store) rouse() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	return storage.Created{Notification: n}, nil
 }
 
 // count increments all the limits or none.

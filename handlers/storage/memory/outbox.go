@@ -75,6 +75,24 @@ func (s *Store) Renew(ctx context.Context, c storage.Claim, until time.Time) err
 	return nil
 }
 
+// Reassign names the provider that is about to be called.
+func (s *Store) Reassign(ctx context.Context, c storage.Claim, sender string) (bool, error) {
+	if err := transition.CheckSender(sender); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(ctx, "naming a provider"); err != nil {
+		return false, err
+	}
+	r, err := s.held(c)
+	if err != nil || r.n.Status != storage.StatusCreated {
+		return false, err
+	}
+	r.n.Sender = sender
+	return true, nil
+}
+
 // Complete records what became of a claim.
 func (s *Store) Complete(ctx context.Context, c storage.Claim, o storage.Outcome) error {
 	if err := transition.CheckOutcome(o); err != nil {
@@ -96,6 +114,7 @@ func (s *Store) Complete(ctx context.Context, c storage.Claim, o storage.Outcome
 		s.queues[r.n.Channel].put(r, storage.Micro(o.NextAttempt))
 	}
 	s.moved(r, from)
+	s.owe(r, from, o.Callback)
 	if reference == "" {
 		s.index(r)
 	}
@@ -124,7 +143,7 @@ func (s *Store) moved(r *row, from kind) {
 	case storage.StatusSending:
 		s.awaiting.put(r, r.n.SentAt)
 	case storage.StatusTechnicalFailure:
-		s.deadLettered++
+		s.dead[r.n.ID] = r
 		s.retained.put(r, r.n.ExpiresAt)
 	default:
 		s.retained.put(r, r.n.ExpiresAt)
@@ -148,6 +167,7 @@ func (s *Store) Receipt(ctx context.Context, r storage.Receipt) (storage.Notific
 	from := kindOf(&w.n)
 	changed := transition.Receipt(&w.n, r)
 	s.moved(w, from)
+	s.owe(w, from, changed && asked(r.Callback, &w.n))
 	return w.n, changed, nil
 }
 
@@ -187,7 +207,7 @@ func (s *Store) Stats(ctx context.Context) (storage.Stats, error) {
 	if err := s.usable(ctx, "reading the queue"); err != nil {
 		return storage.Stats{}, err
 	}
-	st := storage.Stats{Queued: s.queued, DeadLettered: s.deadLettered}
+	st := storage.Stats{Queued: s.queued, DeadLettered: int64(len(s.dead)), Callbacks: int64(len(s.callbacks.byID))}
 	for _, l := range s.lists {
 		for k, n := range l.totals {
 			if k.status == storage.StatusSending {

@@ -25,23 +25,24 @@ type Store struct {
 	open bool
 	key  []byte
 
-	services     []storage.Service
-	keys         map[string][]storage.APIKey // by service
-	templates    map[templateKey][]storage.Template
-	lastID       int64
-	rows         map[int64]*row
-	byUUID       map[uuid.UUID]*row
-	byReference  map[reference][]*row
-	lists        map[string]*list // by service
-	queues       map[storage.Channel]*schedule
-	awaiting     schedule // sent, by SentAt
-	retained     schedule // final, by ExpiresAt
-	idempotency  map[serviceKey]idempotent
-	replays      map[serviceKey]time.Time // expiry
-	counters     map[string]counter
-	queued       int64
-	deadLettered int64
-	signing      signing
+	services    []storage.Service
+	keys        map[string][]storage.APIKey // by service
+	templates   map[templateKey][]storage.Template
+	lastID      int64
+	rows        map[int64]*row
+	byUUID      map[uuid.UUID]*row
+	byReference map[reference][]*row
+	lists       map[string]*list // by service
+	queues      map[storage.Channel]*schedule[*row]
+	awaiting    schedule[*row] // sent, by SentAt
+	retained    schedule[*row] // final, by ExpiresAt
+	idempotency map[serviceKey]idempotent
+	replays     map[serviceKey]time.Time // expiry
+	counters    map[string]counter
+	queued      int64
+	dead        map[int64]*row // in StatusTechnicalFailure
+	signing     signing
+	callbacks   callbacks
 }
 
 type (
@@ -67,7 +68,10 @@ type row struct {
 	// place is that of the row's one valid entry in a schedule; older entries
 	// are stale.
 	place int64
+	owed  *callback // nil when none is
 }
+
+func (r *row) slot() (int64, *int64) { return r.n.ID, &r.place }
 
 // New returns a store that isn't open yet.
 func New() *Store {
@@ -92,13 +96,14 @@ func (s *Store) Open(ctx context.Context) error {
 	s.byUUID = map[uuid.UUID]*row{}
 	s.byReference = map[reference][]*row{}
 	s.lists = map[string]*list{}
-	s.queues = map[storage.Channel]*schedule{storage.SMS: {}, storage.Email: {}}
-	s.awaiting, s.retained = schedule{}, schedule{}
+	s.queues = map[storage.Channel]*schedule[*row]{storage.SMS: {}, storage.Email: {}}
+	s.awaiting, s.retained = schedule[*row]{}, schedule[*row]{}
 	s.idempotency = map[serviceKey]idempotent{}
 	s.replays = map[serviceKey]time.Time{}
 	s.counters = map[string]counter{}
-	s.lastID, s.queued, s.deadLettered = 0, 0, 0
+	s.lastID, s.queued, s.dead = 0, 0, map[int64]*row{}
 	s.signing = newSigning()
+	s.callbacks = newCallbacks()
 	s.open = true
 	return nil
 }
@@ -110,9 +115,10 @@ func (s *Store) Close() error {
 	s.open = false
 	s.services, s.keys, s.templates = nil, nil, nil
 	s.rows, s.byUUID, s.byReference, s.lists = nil, nil, nil, nil
-	s.queues, s.awaiting, s.retained = nil, schedule{}, schedule{}
-	s.idempotency, s.replays, s.counters = nil, nil, nil
+	s.queues, s.awaiting, s.retained = nil, schedule[*row]{}, schedule[*row]{}
+	s.idempotency, s.replays, s.counters, s.dead = nil, nil, nil, nil
 	s.signing = signing{}
+	s.callbacks = callbacks{}
 	return nil
 }
 

@@ -45,13 +45,12 @@ func (s *Store) sweepNotifications(r storage.SweepRequest, done *storage.Swept) 
 			done.More = true
 			break
 		}
-		w.place++ // out of the schedule
+		drop(w)
 		delete(s.rows, w.n.ID)
 		delete(s.byUUID, w.n.UUID)
 		s.unindex(w)
-		if w.n.Status == storage.StatusTechnicalFailure {
-			s.deadLettered--
-		}
+		delete(s.dead, w.n.ID)
+		s.callbacks.drop(w)
 		if gone[w.n.ServiceID] == nil {
 			gone[w.n.ServiceID] = map[*row]bool{}
 		}
@@ -86,6 +85,7 @@ func (s *Store) sweepReceipts(r storage.SweepRequest, done *storage.Swept) {
 		from := kindOf(&w.n)
 		transition.TimeOut(&w.n, r.Now)
 		s.moved(w, from)
+		s.owe(w, from, asked(r.Callback, &w.n))
 		done.TimedOut++
 	}
 }

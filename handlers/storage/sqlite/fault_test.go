@@ -252,7 +252,13 @@ func TestRolledBackBatch(t *testing.T) {
 	first, err := s.Remember(t.Context(), replay, now)
 	require.ErrorIs(t, err, storage.ErrUnavailable)
 	assert.False(t, first)
+	receipt := storage.Receipt{
+		Sender: "log", Reference: kept.Notification.UUID.String(), Status: storage.StatusDelivered, At: now, Callback: func(string) bool { return true },
+	}
+	_, _, err = s.Receipt(t.Context(), receipt)
+	require.ErrorIs(t, err, storage.ErrUnavailable)
 	fail = false
+	assert.Zero(t, s.callbacks.Load())
 
 	again, err := s.Create(t.Context(), lost)
 	require.NoError(t, err)

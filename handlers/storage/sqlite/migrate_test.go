@@ -53,6 +53,14 @@ func TestMigrateFirstVersion(t *testing.T) {
 	count, err := s.Counter(ctx, "day")
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, count)
+	ended, changed, err := s.Receipt(ctx, storage.Receipt{
+		Sender: "log", Reference: n.UUID.String(), Status: storage.StatusTechnicalFailure, At: time.Now(), Callback: func(string) bool { return true },
+	})
+	require.NoError(t, err)
+	assert.True(t, changed)
+	dead, err := s.DeadLetters(ctx, storage.DeadLetterQuery{})
+	require.NoError(t, err)
+	assert.Equal(t, []storage.Notification{ended}, dead)
 	r := benchRequest(time.Now())
 	require.NoError(t, s.CreateSigningRequest(ctx, r))
 	require.NoError(t, s.Close())

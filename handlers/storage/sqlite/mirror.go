@@ -21,6 +21,8 @@ type mirror struct {
 	queued  queued // sums of totals
 	counts  map[string]count
 
+	callbacks int64 // rows that are owed
+
 	idempotency *keyIndex // to the notification's id
 	replays     *keyIndex // to the expiry in microseconds
 
@@ -29,6 +31,7 @@ type mirror struct {
 	newTenants []string
 	oldTotals  map[totalKey]int64
 	oldCounts  map[string]count
+	oldOwed    int64
 	created    bool    // anything, so that the dispatcher wakes
 	changed    []int64 // notifications that were there before
 }
@@ -62,6 +65,9 @@ func (m *mirror) load(ctx context.Context, c *conn) error {
 		return err
 	}
 	m.lastID, m.oldLastID = id, id
+	if m.callbacks, _, err = c.one(ctx, `SELECT count(*) FROM callback`); err != nil {
+		return err
+	}
 	for text, each := range map[string]func(v []driver.Value){
 		`SELECT id, no FROM tenant`:                  func(v []driver.Value) { m.tenants[asText(v[0])] = asInt(v[1]) },
 		`SELECT tenant, kind, n FROM total`:          func(v []driver.Value) { m.totals[totalKey{asInt(v[0]), asInt(v[1])}] = asInt(v[2]) },
@@ -141,7 +147,7 @@ func (m *mirror) commit() {
 }
 
 func (m *mirror) rollback() {
-	m.lastID = m.oldLastID
+	m.lastID, m.callbacks = m.oldLastID, m.oldOwed
 	for _, id := range m.newTenants {
 		delete(m.tenants, id)
 	}
@@ -162,7 +168,7 @@ func (m *mirror) rollback() {
 }
 
 func (m *mirror) forget() {
-	m.oldLastID = m.lastID
+	m.oldLastID, m.oldOwed = m.lastID, m.callbacks
 	m.newTenants = m.newTenants[:0]
 	clear(m.oldTotals)
 	clear(m.oldCounts)

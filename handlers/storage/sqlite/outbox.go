@@ -100,6 +100,26 @@ func (s *Store) Renew(ctx context.Context, c storage.Claim, until time.Time) err
 	})
 }
 
+// Reassign names the provider that is about to be called.
+func (s *Store) Reassign(ctx context.Context, c storage.Claim, sender string) (queued bool, err error) {
+	if err := transition.CheckSender(sender); err != nil {
+		return false, err
+	}
+	err = s.write(ctx, "naming a provider", func(w *writer) error {
+		r, err := w.held(c)
+		if err != nil {
+			return err
+		}
+		if queued = r.n.Status == storage.StatusCreated; !queued {
+			return nil
+		}
+		w.m.changed = append(w.m.changed, r.n.ID)
+		_, err = w.c.exec(w.ctx, `UPDATE notification SET sender = ? WHERE id = ?`, sender, r.n.ID)
+		return err
+	})
+	return queued && err == nil, err
+}
+
 // Complete records what became of a claim.
 func (s *Store) Complete(ctx context.Context, c storage.Claim, o storage.Outcome) error {
 	if err := transition.CheckOutcome(o); err != nil {
@@ -115,7 +135,10 @@ func (s *Store) Complete(ctx context.Context, c storage.Claim, o storage.Outcome
 		if transition.Outcome(&r.n, o) {
 			r.due = asMicro(o.NextAttempt)
 		}
-		return w.save(r, &from)
+		if err := w.save(r, &from); err != nil || !o.Callback {
+			return err
+		}
+		return w.owe(r, &from)
 	})
 }
 
@@ -165,6 +188,9 @@ func (s *Store) Receipt(ctx context.Context, r storage.Receipt) (storage.Notific
 		from := rec.n
 		if changed = transition.Receipt(&rec.n, r); changed {
 			err = w.save(rec, &from)
+		}
+		if err == nil && changed && asked(r.Callback, &rec.n) {
+			err = w.owe(rec, &from)
 		}
 		n = rec.n
 		return err
@@ -234,6 +260,7 @@ func (s *Store) Stats(ctx context.Context) (st storage.Stats, err error) {
 			WHERE n.tenant = total.tenant AND n.kind = total.kind ORDER BY n.id LIMIT 1)), 0)
 			FROM total WHERE kind & 7 = 0 AND total.n > 0`)
 		st.Oldest = fromMicro(oldest)
+		st.Callbacks = s.callbacks.Load()
 		return err
 	})
 	return st, err

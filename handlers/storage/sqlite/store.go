@@ -54,6 +54,8 @@ type Store struct {
 	recent  recent
 	queued  [phaseEmail + 1]atomic.Int64 // by channel, as committed
 
+	callbacks atomic.Int64 // that are owed, as committed
+
 	// faultMu is held for reading during every read, so that the writer can
 	// tell when all connections are closed.
 	faultMu sync.RWMutex

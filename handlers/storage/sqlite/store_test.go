@@ -69,3 +69,38 @@ func TestLeasesOfTheDead(t *testing.T) {
 	require.ErrorIs(t, s.Complete(ctx, before[0], late), storage.ErrLeaseLost)
 	require.NoError(t, s.Complete(ctx, after[0], late))
 }
+
+// TestCallbackLeasesOfTheDead is the same for callbacks.
+func TestCallbackLeasesOfTheDead(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "signpost.db")
+	now := time.Unix(1_800_000_000, 0)
+	s := New(Config{Path: path})
+	require.NoError(t, s.Open(ctx))
+	id := uuid.Must(uuid.NewV7())
+	_, err := s.Create(ctx, storage.Creation{Notification: storage.Notification{
+		UUID: id, ServiceID: "a", Channel: storage.SMS, To: "+447700900111", Body: "x",
+		Sender: "log", CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+	}})
+	require.NoError(t, err)
+	_, _, err = s.Receipt(ctx, storage.Receipt{
+		Sender: "log", Reference: id.String(), Status: storage.StatusDelivered, At: now, Callback: func(string) bool { return true },
+	})
+	require.NoError(t, err)
+	request := storage.CallbackRequest{ServiceID: "a", Limit: 1, Now: now, Lease: time.Hour}
+	before, err := s.ClaimCallbacks(ctx, request)
+	require.NoError(t, err)
+	require.Len(t, before, 1)
+	require.NoError(t, s.Close())
+
+	s = openAt(t, path)
+	st, err := s.Stats(ctx)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, st.Callbacks)
+	after, err := s.ClaimCallbacks(ctx, request)
+	require.NoError(t, err)
+	require.Len(t, after, 1)
+	assert.Equal(t, 2, after[0].Attempts)
+	require.ErrorIs(t, s.CompleteCallback(ctx, before[0], time.Time{}), storage.ErrLeaseLost)
+	require.NoError(t, s.CompleteCallback(ctx, after[0], time.Time{}))
+}

@@ -67,6 +67,9 @@ func (w *writer) sweepNotifications(r storage.SweepRequest) (int64, error) {
 		if _, err := w.c.exec(w.ctx, `DELETE FROM notification WHERE id = ?`, g.id); err != nil {
 			return 0, err
 		}
+		if err := w.disown(g.id); err != nil {
+			return 0, err
+		}
 		w.m.addTotal(g.total, -1)
 		w.m.changed = append(w.m.changed, g.id)
 		if g.id == w.m.lastID { // must not be given again after a restart
@@ -97,6 +100,11 @@ func (w *writer) sweepReceipts(r storage.SweepRequest) (int64, error) {
 		transition.TimeOut(&rec.n, r.Now)
 		if err := w.save(rec, &from); err != nil {
 			return 0, err
+		}
+		if asked(r.Callback, &rec.n) {
+			if err := w.owe(rec, &from); err != nil {
+				return 0, err
+			}
 		}
 	}
 	return int64(len(late)), nil

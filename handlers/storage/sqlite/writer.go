@@ -116,7 +116,10 @@ type writer struct {
 // releaseLeases makes due at once what a process held that was killed. The lock
 // says that it is gone, so nothing need wait for the end of its leases. (After
 // a fault the leases are this process's own, and stay.)
-const releaseLeases = `UPDATE notification SET leased = 0, due = created_at WHERE leased = 1 AND phase IN (1, 2)`
+var releaseLeases = []string{
+	`UPDATE notification SET leased = 0, due = created_at WHERE leased = 1 AND phase IN (1, 2)`,
+	`UPDATE callback SET leased = 0, due = created_at WHERE leased = 1`,
+}
 
 // connect opens all connections and reads what the mirror needs.
 func (w *writer) connect(ctx context.Context) (err error) {
@@ -145,8 +148,10 @@ func (w *writer) connect(ctx context.Context) (err error) {
 	}
 	w.backfilled, w.largeLog = w.c.framesWritten(), largeLog
 	if w.first {
-		if _, err := w.c.exec(w.ctx, releaseLeases); err != nil {
-			return err
+		for _, release := range releaseLeases {
+			if _, err := w.c.exec(w.ctx, release); err != nil {
+				return err
+			}
 		}
 		w.first = false
 	}
@@ -364,6 +369,7 @@ func (w *writer) publish() {
 	for i, n := range w.m.queued {
 		w.s.queued[i].Store(n)
 	}
+	w.s.callbacks.Store(w.m.callbacks)
 }
 
 func (w *writer) failed(ops []*op, err error) error {

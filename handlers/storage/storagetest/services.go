@@ -205,7 +205,8 @@ func calls(b storage.Backend) map[string]func(ctx context.Context) error {
 			_, err := b.Claim(ctx, storage.ClaimRequest{Channel: storage.SMS, Limit: 1, Now: at(0), Lease: time.Minute})
 			return err
 		},
-		"Renew": func(ctx context.Context) error { return b.Renew(ctx, claim, at(0)) },
+		"Renew":    func(ctx context.Context) error { return b.Renew(ctx, claim, at(0)) },
+		"Reassign": func(ctx context.Context) error { _, err := b.Reassign(ctx, claim, sender); return err },
 		"Complete": func(ctx context.Context) error {
 			return b.Complete(ctx, claim, storage.Outcome{Status: storage.StatusSending, At: at(0)})
 		},
@@ -215,6 +216,25 @@ func calls(b storage.Backend) map[string]func(ctx context.Context) error {
 		},
 		"NextDue": func(ctx context.Context) error { _, err := b.NextDue(ctx, storage.SMS); return err },
 		"Stats":   func(ctx context.Context) error { _, err := b.Stats(ctx); return err },
+		"DeadLetters": func(ctx context.Context) error {
+			_, err := b.DeadLetters(ctx, storage.DeadLetterQuery{})
+			return err
+		},
+		"Requeue": func(ctx context.Context) error {
+			_, err := b.Requeue(ctx, storage.DeadLetterQuery{}, at(0))
+			return err
+		},
+		"ClaimCallbacks": func(ctx context.Context) error {
+			_, err := b.ClaimCallbacks(ctx, storage.CallbackRequest{ServiceID: serviceA, Limit: 1, Now: at(0), Lease: time.Minute})
+			return err
+		},
+		"CompleteCallback": func(ctx context.Context) error {
+			return b.CompleteCallback(ctx, storage.CallbackClaim{ID: 1, Token: 1}, time.Time{})
+		},
+		"NextCallbacks": func(ctx context.Context) error {
+			_, err := b.NextCallbacks(ctx, []string{serviceA})
+			return err
+		},
 		"PutSigningClient": func(ctx context.Context) error {
 			return b.PutSigningClient(ctx, storage.SigningClient{ID: "gone", Keys: key, Callback: "https://app.example/", CreatedAt: at(0)})
 		},

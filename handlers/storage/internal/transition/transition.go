@@ -36,6 +36,14 @@ func CheckReceipt(r storage.Receipt) error {
 	return nil
 }
 
+// CheckSender refuses a name that no provider can have.
+func CheckSender(name string) error {
+	if name == "" {
+		return fmt.Errorf("%w: a provider needs a name", storage.ErrInvalid)
+	}
+	return nil
+}
+
 // Outcome applies what a worker recorded. It reports whether the notification
 // is still queued, and then it is due at o.NextAttempt.
 func Outcome(n *storage.Notification, o storage.Outcome) (queued bool) {
@@ -92,4 +100,17 @@ func sent(n *storage.Notification, at time.Time) {
 	if n.SentAt.IsZero() {
 		n.SentAt = at
 	}
+}
+
+// Owed reports whether a step from one state has brought the notification to its
+// end, so that its service is owed a callback.
+func Owed(from storage.Status, n *storage.Notification) bool {
+	return !from.Final() && n.Status.Final()
+}
+
+// Requeue takes a dead letter back to the queue, where it is due at now.
+func Requeue(n *storage.Notification, now time.Time) {
+	n.Status, n.Attempts, n.ProviderReference = storage.StatusCreated, 0, ""
+	n.SentAt, n.CompletedAt = time.Time{}, time.Time{}
+	n.UpdatedAt = storage.Micro(now)
 }

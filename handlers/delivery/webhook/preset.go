@@ -1,0 +1,62 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Preset names a shape that many APIs of SMS gateways have.
+type Preset string
+
+// The presets.
+const (
+	// Generic is a JSON object with to, message, reference, channel and, for
+	// emails, subject.
+	Generic Preset = "generic"
+	// FormPost is a form with the same fields, and from if there is one. Such
+	// APIs mostly want Basic authentication.
+	FormPost Preset = "form"
+	// Twilio is Twilio's Messages resource and what imitates it: a form with To,
+	// From or MessagingServiceSid, Body and StatusCallback, posted to
+	// /2010-04-01/Accounts/<sid>/Messages.json with Basic authentication. The
+	// answer's sid is the provider's reference.
+	Twilio Preset = "twilio"
+)
+
+// filled returns the configuration with what its preset says, and the members
+// that it adds to the default ones.
+func (cfg Config) filled() (Config, map[string]string, error) {
+	switch cfg.Preset {
+	case "", Generic:
+		if cfg.From != "" {
+			return cfg, nil, errors.New("webhook: the preset generic sends no from; write it into fields or body")
+		}
+		return cfg, nil, cfg.onlyTwilio()
+	case FormPost:
+		if cfg.Body != "" || cfg.Format == JSON {
+			return cfg, nil, errors.New("webhook: the preset form excludes a body document and the format json")
+		}
+		cfg.Format = Form
+		var extra map[string]string
+		if cfg.From != "" {
+			extra = map[string]string{"from": literal(cfg.From)}
+		}
+		return cfg, extra, cfg.onlyTwilio()
+	case Twilio:
+		return cfg.filledTwilio()
+	}
+	return cfg, nil, fmt.Errorf("webhook: unknown preset %q, known are generic, form and twilio", cfg.Preset)
+}
+
+func (cfg Config) onlyTwilio() error {
+	if cfg.Account != "" || cfg.StatusCallback != "" {
+		return errors.New("webhook: account and status_callback belong to the preset twilio")
+	}
+	return nil
+}
+
+// literal makes a template of a text.
+func literal(s string) string {
+	return strings.NewReplacer("{", "{{", "}", "}}").Replace(s)
+}
