@@ -139,14 +139,18 @@ run_tests() {
 	need_go
 	# A C compiler for the race detector and for smartcards, SoftHSM and OpenSC for
 	# these too, curl and openssl for the README's own commands, strace for the
-	# drill that watches the syncs, Node for the SignalR client, and a browser for
-	# the signing page, under any of its names.
-	local browser=${SIGNPOST_CHROMIUM:-} name
+	# drill that watches the syncs, Node for the SignalR client, a browser for the
+	# signing page, under any of its names, and PostgreSQL and PgBouncer, which
+	# the tests start by themselves: Debian keeps them off PATH.
+	local browser=${SIGNPOST_CHROMIUM:-} name server bouncer=pgbouncer
+	[ ! -x /usr/sbin/pgbouncer ] || bouncer=/usr/sbin/pgbouncer
+	server=$(compgen -G '/usr/lib/postgresql/*/bin/postgres' | head -n 1 || true)
 	for name in google-chrome chromium-browser chromium; do
 		if command -v "$name" >/dev/null; then browser=$name; fi
 	done
 	require_tools gcc='gcc libc6-dev' curl=curl openssl=openssl strace=strace \
-		softhsm2-util=softhsm2 pkcs11-tool=opensc node=nodejs npm=npm "${browser:-chromium}=chromium"
+		softhsm2-util=softhsm2 pkcs11-tool=opensc node=nodejs npm=npm "${browser:-chromium}=chromium" \
+		"${server:-postgres}=postgresql" "$bouncer=pgbouncer"
 	build
 	say "go test -race ./..."
 	# The end-to-end tests run the binary just built.

@@ -37,6 +37,8 @@ func (a *adminAPI) Provision(caddy.Context) error {
 		"GET /signpost/clients":                               stored(listClients),
 		"POST /signpost/clients":                              stored(addClient),
 		"DELETE /signpost/clients/{client}":                   stored(removeClient),
+		"GET /signpost/dead-letters":                          stored(listDeadLetters),
+		"POST /signpost/dead-letters/retry":                   stored(retryDeadLetters),
 		"GET /signpost/keys":                                  getKeySets,
 		"GET /signpost/status":                                stored(getStatus),
 		"GET /signpost/services":                              stored(listServices),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/signpost-gateway/signpost/handlers/delivery"
 	"github.com/signpost-gateway/signpost/handlers/directory"
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
@@ -23,7 +24,19 @@ type statusInfo struct {
 	OldestQueued *time.Time        `json:"oldest_queued,omitempty"`
 	Outstanding  int64             `json:"outstanding"`
 	DeadLettered int64             `json:"dead_lettered"`
-	Senders      map[string]string `json:"senders"` // provider by channel
+	Callbacks    int64             `json:"callbacks"`
+	Senders      map[string]string `json:"senders"` // first provider by channel
+	// Routes has all providers of a channel in their order.
+	Routes    map[string][]string `json:"routes"`
+	Providers []providerInfo      `json:"providers"`
+}
+
+// providerInfo is a provider as this node sees it.
+type providerInfo struct {
+	Name     string                `json:"name"`
+	Breaker  delivery.BreakerState `json:"breaker"`
+	Failures int                   `json:"failures"` // in a row
+	Since    time.Time             `json:"since"`    // the breaker's last change
 }
 
 func getStatus(app *App, r *http.Request) (int, any, error) {
@@ -35,14 +48,18 @@ func getStatus(app *App, r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	out := statusInfo{
-		Storage: "ok", Queued: s.Queued, Outstanding: s.Outstanding, DeadLettered: s.DeadLettered,
-		Senders: make(map[string]string),
+		Storage: "ok", Queued: s.Queued, Outstanding: s.Outstanding, DeadLettered: s.DeadLettered, Callbacks: s.Callbacks,
+		Senders: make(map[string]string), Routes: make(map[string][]string),
 	}
 	if !s.Oldest.IsZero() {
 		out.OldestQueued = &s.Oldest
 	}
 	for channel, name := range app.outlets.senders {
 		out.Senders[string(channel)] = name
+		out.Routes[string(channel)] = app.outlets.route(channel)
+	}
+	for _, p := range app.dispatcher.Providers() {
+		out.Providers = append(out.Providers, providerInfo{p.Name, p.State, p.Failures, p.Since})
 	}
 	return http.StatusOK, out, nil
 }
@@ -70,6 +87,10 @@ func getNotification(app *App, r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	return http.StatusOK, describeNotification(&n), nil
+}
+
+func describeNotification(n *storage.Notification) deliveryInfo {
 	out := deliveryInfo{
 		ID: n.ID, UUID: n.UUID, Service: n.ServiceID, Channel: n.Channel, Sender: n.Sender, Template: n.TemplateID,
 		Status: n.Status, Reason: n.Reason, Attempts: n.Attempts, ProviderReference: n.ProviderReference, CreatedAt: n.CreatedAt,
@@ -80,7 +101,7 @@ func getNotification(app *App, r *http.Request) (int, any, error) {
 	if !n.CompletedAt.IsZero() {
 		out.CompletedAt = &n.CompletedAt
 	}
-	return http.StatusOK, out, nil
+	return out
 }
 
 // backuper is a back end that can copy itself while it is in use.

@@ -48,9 +48,9 @@ type App struct {
 	// managed with `caddy signpost client`.
 	Clients []*Client `json:"clients,omitempty"`
 
-	// How notifications are delivered, one entry for each channel. A channel
-	// without an entry is delivered by `log`, which writes a line and sends
-	// nothing.
+	// How notifications are delivered: the providers of each channel, in the
+	// order in which they are called. A channel without an entry is delivered by
+	// `log`, which writes a line and sends nothing.
 	Delivery []*Delivery `json:"delivery,omitempty"`
 
 	// How many deliveries run at once, and how long they are retried.
@@ -68,6 +68,7 @@ type App struct {
 	clients    *directory.Clients
 	hubs       []*pooledHub
 	outlets    outlets
+	callbacks  *delivery.Callbacks // nil when no service gets any
 	dispatcher *delivery.Dispatcher
 	running    *running // nil unless started
 	health     *healthCheck
@@ -110,7 +111,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionClients(ctx); err != nil {
 		return err
 	}
-	if a.outlets, err = provisionDelivery(ctx, a.Delivery, a.handle.Backend()); err != nil {
+	if a.callbacks, err = a.newCallbacks(); err != nil {
+		return err
+	}
+	if a.outlets, err = provisionDelivery(ctx, a.Delivery, a.handle.Backend(), a.callbacks); err != nil {
 		return err
 	}
 	a.dispatcher, err = a.newDispatcher()
@@ -223,6 +227,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	names := make(senderNames)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch d.Val() {
 		case "storage":
@@ -253,7 +258,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			a.Clients = append(a.Clients, c)
 		case "delivery":
-			v, err := unmarshalDelivery(d)
+			v, err := unmarshalDelivery(d, names)
 			if err != nil {
 				return err
 			}

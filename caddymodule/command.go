@@ -21,9 +21,10 @@ func command() caddycmd.Command {
 Commands of Signpost, which signs and verifies requests.
 
 'notify', 'key', 'jwks', 'jwt' and 'sign' need no configuration: they work with
-any server that speaks the protocol. 'hub' runs on the computer of whoever signs. 'service', 'template', 'client' and
-'storage' talk to the admin API of a running Caddy (--address, or --config to
-read the address from).`,
+any server that speaks the protocol. 'hub' runs on the computer of whoever
+signs. 'service', 'template', 'client', 'storage' and 'delivery' talk to the
+admin API of a running Caddy (--address, or --config to read the address from);
+'storage copy' works on databases that nobody uses.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			// Without these, cobra prints the help for an unknown subcommand
 			// and reports success.
@@ -39,6 +40,7 @@ read the address from).`,
 				templateCommand(),
 				clientCommand(),
 				storageCommand(),
+				deliveryCommand(),
 			)
 		},
 	}

@@ -5,13 +5,16 @@ import (
 	"net/http"
 	"path/filepath"
 	"sort"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/signpost-gateway/signpost/handlers/delivery"
 )
 
 // storageCommand is `caddy signpost storage`.
 func storageCommand() *cobra.Command {
-	return group("storage", "Looks after the storage of a running Caddy", storageStatusCommand(), storageBackupCommand())
+	return group("storage", "Looks after the storage", storageStatusCommand(), storageBackupCommand(), storageCopyCommand())
 }
 
 func storageStatusCommand() *cobra.Command {
@@ -26,15 +29,20 @@ func storageStatusCommand() *cobra.Command {
 		if *asJSON {
 			return printJSON(w, s)
 		}
-		fmt.Fprintf(w, "storage      %s\nqueued       %d (oldest %s)\noutstanding  %d\ndead letters %d\n",
-			s.Storage, s.Queued, when(s.OldestQueued), s.Outstanding, s.DeadLettered)
+		fmt.Fprintf(w, "storage      %s\nqueued       %d (oldest %s)\noutstanding  %d\ndead letters %d\ncallbacks    %d\n",
+			s.Storage, s.Queued, when(s.OldestQueued), s.Outstanding, s.DeadLettered, s.Callbacks)
 		channels := make([]string, 0, len(s.Senders))
 		for c := range s.Senders {
 			channels = append(channels, c)
 		}
 		sort.Strings(channels)
 		for _, c := range channels {
-			fmt.Fprintf(w, "%-12s by %s\n", c, s.Senders[c])
+			fmt.Fprintf(w, "%-12s by %s\n", c, strings.Join(s.Routes[c], ", then "))
+		}
+		for _, p := range s.Providers {
+			if p.Breaker != delivery.BreakerClosed {
+				fmt.Fprintf(w, "%-12s passed over: breaker %s since %s, after %d failures\n", p.Name, p.Breaker, when(&p.Since), p.Failures)
+			}
 		}
 		return nil
 	}

@@ -2,8 +2,10 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -13,7 +15,9 @@ import (
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 
-// Delivery says by what the notifications of a channel are delivered.
+// Delivery is one of the providers by which the notifications of a channel are
+// delivered. The first of a channel is called first; the others, in their order,
+// when it fails or doesn't answer in time.
 type Delivery struct {
 	// The channel: `sms` or `email`.
 	Channel string `json:"channel"`
@@ -29,22 +33,26 @@ type deliveryModule interface {
 	senderName() string
 	provider() delivery.Provider
 	// receipts returns what takes the provider's reports, nil when it posts
-	// none.
-	receipts(outbox delivery.Outbox) (http.Handler, error)
+	// none. callbacks may be nil.
+	receipts(outbox delivery.Outbox, callbacks *delivery.Callbacks) (http.Handler, error)
 }
 
 // outlets is the delivery of a configuration, ready to use.
 type outlets struct {
 	providers map[string]delivery.Provider
-	senders   map[storage.Channel]string
-	receipts  map[string]http.Handler // by the sender's name
+	senders   map[storage.Channel]string   // the first of each channel
+	failover  map[storage.Channel][]string // the others, in their order
+	receipts  map[string]http.Handler      // by the sender's name
+	callbacks *delivery.Callbacks
 }
 
-func provisionDelivery(ctx caddy.Context, configured []*Delivery, outbox delivery.Outbox) (outlets, error) {
+func provisionDelivery(ctx caddy.Context, configured []*Delivery, outbox delivery.Outbox, callbacks *delivery.Callbacks) (outlets, error) {
 	out := outlets{
 		providers: make(map[string]delivery.Provider),
 		senders:   make(map[storage.Channel]string),
+		failover:  make(map[storage.Channel][]string),
 		receipts:  make(map[string]http.Handler),
+		callbacks: callbacks,
 	}
 	for _, d := range configured {
 		if err := out.add(ctx, d, outbox); err != nil {
@@ -67,9 +75,6 @@ func (o *outlets) add(ctx caddy.Context, d *Delivery, outbox delivery.Outbox) er
 	if !channel.Known() {
 		return fmt.Errorf("channel %q: it must be sms or email", d.Channel)
 	}
-	if _, twice := o.senders[channel]; twice {
-		return fmt.Errorf("the channel is configured twice")
-	}
 	if d.ProviderRaw == nil {
 		d.ProviderRaw = json.RawMessage(`{"module":"log"}`)
 	}
@@ -82,14 +87,16 @@ func (o *outlets) add(ctx caddy.Context, d *Delivery, outbox delivery.Outbox) er
 		return fmt.Errorf("module %T is not a delivery of signpost", v)
 	}
 	name := module.senderName()
-	if _, taken := o.providers[name]; taken {
-		if _, isLog := v.(*DeliveryLog); !isLog {
-			return fmt.Errorf("the name %q is taken by the provider of another channel: choose one with `name`", name)
-		}
+	if err := o.names().add(channel, module); err != nil {
+		return err
 	}
-	o.senders[channel] = name
+	if _, ok := o.senders[channel]; ok {
+		o.failover[channel] = append(o.failover[channel], name)
+	} else {
+		o.senders[channel] = name
+	}
 	o.providers[name] = module.provider()
-	h, err := module.receipts(outbox)
+	h, err := module.receipts(outbox, o.callbacks)
 	if err != nil {
 		return err
 	}
@@ -108,20 +115,65 @@ func (o *outlets) close() {
 	}
 }
 
+// route returns the names of a channel's providers in their order.
+func (o *outlets) route(channel storage.Channel) []string {
+	first, ok := o.senders[channel]
+	if !ok {
+		return nil
+	}
+	return append([]string{first}, o.failover[channel]...)
+}
+
+// names returns which channels have a provider of each name.
+func (o *outlets) names() senderNames {
+	out := make(senderNames)
+	for channel := range o.senders {
+		for _, name := range o.route(channel) {
+			out[name] = append(out[name], channel)
+		}
+	}
+	return out
+}
+
+// senderNames are the channels of the providers, by name.
+type senderNames map[string][]storage.Channel
+
+// add refuses a name that is taken: it says in each notification who has it.
+// Only `log` may serve both channels.
+func (s senderNames) add(channel storage.Channel, m deliveryModule) error {
+	name := m.senderName()
+	taken := s[name]
+	_, isLog := m.(*DeliveryLog)
+	switch {
+	case isLog && slices.Contains(taken, channel):
+		return errors.New("the provider log is given twice")
+	case len(taken) > 0 && !isLog:
+		return fmt.Errorf("the name %q is taken by another provider: choose one with `name`", name)
+	}
+	s[name] = append(taken, channel)
+	return nil
+}
+
 // unmarshalDelivery reads:
 //
 //	delivery <sms|email> <module> ...
-func unmarshalDelivery(d *caddyfile.Dispenser) (*Delivery, error) {
+func unmarshalDelivery(d *caddyfile.Dispenser, names senderNames) (*Delivery, error) {
 	if !d.NextArg() {
 		return nil, d.Err("write: delivery <sms|email> <module>")
 	}
 	out := &Delivery{Channel: d.Val()}
-	if !storage.Channel(out.Channel).Known() {
+	channel := storage.Channel(out.Channel)
+	if !channel.Known() {
 		return nil, d.Errf("delivery %q: it must be sms or email", out.Channel)
 	}
 	name, v, err := unmarshalGuest(d, "signpost.delivery")
 	if err != nil {
 		return nil, err
+	}
+	if m, ok := v.(deliveryModule); ok {
+		if err := names.add(channel, m); err != nil {
+			return nil, d.Errf("delivery %s: %v", channel, err)
+		}
 	}
 	out.ProviderRaw = caddyconfig.JSONModuleObject(v, "module", name, nil)
 	return out, nil

@@ -29,7 +29,9 @@ func (l *DeliveryLog) Provision(ctx caddy.Context) error {
 func (*DeliveryLog) senderName() string            { return "log" }
 func (l *DeliveryLog) provider() delivery.Provider { return l.sender }
 
-func (*DeliveryLog) receipts(delivery.Outbox) (http.Handler, error) { return nil, nil }
+func (*DeliveryLog) receipts(delivery.Outbox, *delivery.Callbacks) (http.Handler, error) {
+	return nil, nil
+}
 
 // UnmarshalCaddyfile sets up the provider. Syntax:
 //

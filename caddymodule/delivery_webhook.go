@@ -1,11 +1,13 @@
 package caddymodule
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -23,16 +25,44 @@ import (
 // are retried with the same reference, so that the API can drop twins.
 type DeliveryWebhook struct {
 	// The name of the provider, which notifications carry as their sender. It
-	// stands in the path of receipts and labels metrics; two channels need two
-	// names. A notification that waits is only sent by a provider of the name
-	// that it carries. The default is `webhook`.
+	// stands in the path of receipts and labels metrics; two providers need two
+	// names. A notification that waits is only sent by the providers of its
+	// channel while the name that it carries is one of theirs. The default is
+	// `webhook`.
 	Name string `json:"name,omitempty"`
 
-	// The URL to call. It must be https, unless it names this machine, a private address or
+	// The shape of the API: `generic` (JSON, the default), `form` (a form with
+	// the same fields, mostly with `username` and `password`) or `twilio`
+	// (Twilio's Messages resource and what imitates it). It says what is left
+	// out below.
+	Preset string `json:"preset,omitempty"`
+
+	// The user name of Basic authentication; with `twilio` the SID of the
+	// account, or that of an API key. It may be a placeholder.
+	Username string `json:"username,omitempty"`
+
+	// The password of Basic authentication; with `twilio` the token. Write a
+	// placeholder, `{env.NAME}` or `{file./path}`.
+	Password Secret `json:"password,omitempty"`
+
+	// The SID of the Twilio account, when `username` is that of an API key. The
+	// default is `username`.
+	Account string `json:"account,omitempty"`
+
+	// The number or name that recipients see, with `twilio` also the SID of a
+	// messaging service. For the presets `form` and `twilio`.
+	From string `json:"from,omitempty"`
+
+	// The URL to which Twilio posts its receipts: this server's
+	// `/receipts/<name>` as it is reached from outside, to the letter, since it
+	// is part of Twilio's signature.
+	StatusCallback string `json:"status_callback,omitempty"`
+
+	// The URL to call; the preset `twilio` has one. It must be https, unless it names this machine, a private address or
 	// `allow_http` is set. A host name may not resolve to a private, loopback
 	// or link-local address unless `allow_private` has it; an address written
 	// literally may be any.
-	URL string `json:"url"`
+	URL string `json:"url,omitempty"`
 
 	// The method: `POST` (the default), `PUT` or `PATCH`.
 	Method string `json:"method,omitempty"`
@@ -86,16 +116,19 @@ type DeliveryWebhook struct {
 	// `notify_api`. Without it there is no such path.
 	Receipts *WebhookReceipts `json:"receipts,omitempty"`
 
-	logger *slog.Logger
-	hook   *webhook.Provider
-	secret string // of receipts
+	logger  *slog.Logger
+	hook    *webhook.Provider
+	config  webhook.Config // with its placeholders expanded
+	secrets []string       // of receipts
 }
 
 // WebhookReceipts says what a provider's reports look like.
 type WebhookReceipts struct {
 	// The secret that reports must carry, as bearer token or as the password
-	// of Basic authentication: at least 32 characters.
-	Secret Secret `json:"secret"`
+	// of Basic authentication: at least 32 characters. With the preset `twilio`
+	// it is the account's token, under which reports are signed; then the
+	// default is `password`.
+	Secret Secret `json:"secret,omitempty"`
 
 	// The field with the reference; in JSON it may be a path such as
 	// `message.id`. The default is `reference`.
@@ -123,37 +156,63 @@ func (DeliveryWebhook) CaddyModule() caddy.ModuleInfo {
 // Provision makes the provider; it calls nobody.
 func (w *DeliveryWebhook) Provision(ctx caddy.Context) error {
 	w.logger = moduleLogger(ctx)
-	if w.Name == "" {
-		w.Name = "webhook"
-	}
+	w.Name = w.senderName()
+	w.config = w.written()
 	// The URL may be a placeholder as a whole, since some APIs have a secret
 	// in it.
-	url, err := caddy.NewReplacer().ReplaceOrErr(w.URL, true, true)
-	if err != nil {
-		return fmt.Errorf("url: %w", err)
+	for name, text := range map[string]*string{
+		"url": &w.config.URL, "username": &w.config.Username, "account": &w.config.Account,
+		"from": &w.config.From, "status_callback": &w.config.StatusCallback,
+	} {
+		value, err := caddy.NewReplacer().ReplaceOrErr(*text, true, true)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		*text = strings.TrimSpace(value)
 	}
-	headers := make(map[string]string, len(w.Headers))
+	var err error
+	if w.Password != "" {
+		if w.config.Password, err = w.Password.expand("password", ctx.Logger()); err != nil {
+			return err
+		}
+	}
+	w.config.Headers = make(map[string]string, len(w.Headers))
 	for name, value := range w.Headers {
 		expand := value.expandQuietly
 		if secretHeader(name) {
 			expand = func(what string) (string, error) { return value.expand(what, ctx.Logger()) }
 		}
-		if headers[name], err = expand("header " + name); err != nil {
+		if w.config.Headers[name], err = expand("header " + name); err != nil {
 			return err
 		}
 	}
-	if w.Receipts != nil {
-		if w.secret, err = w.Receipts.Secret.expandKey("the secret of receipts", ctx.Logger()); err != nil {
-			return err
-		}
+	if err := w.provisionReceipts(ctx); err != nil {
+		return err
 	}
-	w.hook, err = webhook.New(w.config(url, headers))
+	w.hook, err = webhook.New(w.config)
 	return err
 }
 
-func (w *DeliveryWebhook) config(url string, headers map[string]string) webhook.Config {
+func (w *DeliveryWebhook) provisionReceipts(ctx caddy.Context) error {
+	switch {
+	case w.Receipts != nil && w.Receipts.Secret != "":
+		secret, err := w.Receipts.Secret.expandKey("the secret of receipts", ctx.Logger())
+		w.secrets = []string{secret}
+		return err
+	case w.Preset == string(webhook.Twilio):
+		w.secrets = []string{w.config.Password}
+	case w.Receipts != nil:
+		return errors.New("receipts need a secret: without one anybody could report deliveries")
+	}
+	return nil
+}
+
+// written is the configuration as it is written, placeholders and all, without
+// what is secret.
+func (w *DeliveryWebhook) written() webhook.Config {
 	return webhook.Config{
-		URL: url, Method: w.Method, Headers: headers,
+		Preset: webhook.Preset(w.Preset), URL: w.URL, Username: w.Username, Account: w.Account, From: w.From,
+		StatusCallback: w.StatusCallback, Method: w.Method,
 		Format: webhook.Format(w.Format), Fields: w.Fields, Body: w.Body,
 		Expect: w.Expect, Timeout: time.Duration(w.Timeout),
 		ReferencePath: w.ReferencePath, DeliveredOnAccept: w.DeliveredOnAccept,
@@ -169,15 +228,20 @@ func (w *DeliveryWebhook) check(d *caddyfile.Dispenser) error {
 	if time.Duration(w.Timeout) >= delivery.DefaultLease {
 		return d.Errf("timeout %s: it must be shorter than the lease of %s", time.Duration(w.Timeout), delivery.DefaultLease)
 	}
-	url := w.URL
-	if strings.Contains(url, "{") {
-		url = "https://placeholder.invalid/"
+	cfg := w.written()
+	for _, url := range []*string{&cfg.URL, &cfg.StatusCallback} {
+		if strings.Contains(*url, "{") {
+			*url = "https://placeholder.invalid/"
+		}
 	}
-	headers := make(map[string]string, len(w.Headers))
+	if w.Password != "" {
+		cfg.Password = "placeholder"
+	}
+	cfg.Headers = make(map[string]string, len(w.Headers))
 	for name := range w.Headers {
-		headers[name] = ""
+		cfg.Headers[name] = ""
 	}
-	hook, err := webhook.New(w.config(url, headers))
+	hook, err := webhook.New(cfg)
 	if err != nil {
 		return d.Err(err.Error())
 	}
@@ -191,184 +255,40 @@ func secretHeader(name string) bool {
 		func(word string) bool { return strings.Contains(name, word) })
 }
 
-func (w *DeliveryWebhook) senderName() string          { return w.Name }
+func (w *DeliveryWebhook) senderName() string {
+	if w.Name == "" {
+		return "webhook"
+	}
+	return w.Name
+}
+
 func (w *DeliveryWebhook) provider() delivery.Provider { return w.hook }
 
-func (w *DeliveryWebhook) receipts(outbox delivery.Outbox) (http.Handler, error) {
-	if w.Receipts == nil {
+func (w *DeliveryWebhook) receipts(outbox delivery.Outbox, callbacks *delivery.Callbacks) (http.Handler, error) {
+	twilio := w.Preset == string(webhook.Twilio)
+	if w.Receipts == nil && (!twilio || w.config.StatusCallback == "") {
 		return nil, nil
 	}
-	return delivery.NewReceipts(delivery.ReceiptsConfig{
-		Outbox: outbox, Sender: w.Name, Secrets: []string{w.secret},
-		ReferenceField: w.Receipts.ReferenceField,
-		StatusField:    w.Receipts.StatusField,
-		ReasonField:    w.Receipts.ReasonField,
-		StatusMap:      w.Receipts.Statuses,
-		Now:            clock, Logger: w.logger,
-	})
-}
-
-var webhookOptions = []string{
-	"name", "url", "method", "header", "format", "field", "body", "expect", "timeout", "reference_path",
-	"delivered_on_accept", "idempotency_header", "allow_private", "allow_http", "receipts",
-}
-
-// UnmarshalCaddyfile sets up the provider. Syntax:
-//
-//	delivery <channel> webhook {
-//		name                <name>
-//		url                 <url>
-//		method              POST|PUT|PATCH
-//		header              <name> <value>
-//		format              json|form
-//		field               <name> <value>
-//		body                <json>
-//		expect              <status>...
-//		timeout             <duration>
-//		reference_path      <path>
-//		delivered_on_accept
-//		idempotency_header  <name>|off
-//		allow_private       <host|address|cidr>...
-//		allow_http
-//		receipts {
-//			secret          <secret>
-//			reference_field <name>
-//			status_field    <name>
-//			reason_field    <name>
-//			status          <word> <status>
-//		}
-//	}
-func (w *DeliveryWebhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the module's name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := w.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	if w.URL == "" {
-		return d.Err("delivery webhook needs a url")
-	}
-	return w.check(d)
-}
-
-func (w *DeliveryWebhook) unmarshalOption(d *caddyfile.Dispenser) error {
-	switch d.Val() {
-	case "name":
-		return textOption(d, &w.Name)
-	case "url":
-		return textOption(d, &w.URL)
-	case "method":
-		return wordOption(d, &w.Method, http.MethodPost, http.MethodPut, http.MethodPatch)
-	case "header":
-		var name, value string
-		if !d.AllArgs(&name, &value) {
-			return d.ArgErr()
-		}
-		if w.Headers == nil {
-			w.Headers = make(map[string]Secret)
-		}
-		w.Headers[name] = Secret(value)
-	case "format":
-		return wordOption(d, &w.Format, "json", "form")
-	case "field":
-		var name, value string
-		if !d.AllArgs(&name, &value) {
-			return d.ArgErr()
-		}
-		if w.Fields == nil {
-			w.Fields = make(map[string]string)
-		}
-		w.Fields[name] = value
-	case "body":
-		return textOption(d, &w.Body)
-	case "expect":
-		return statusesOption(d, &w.Expect)
-	case "timeout":
-		return durationOption(d, &w.Timeout)
-	case "reference_path":
-		return textOption(d, &w.ReferencePath)
-	case "delivered_on_accept":
-		return flagOption(d, &w.DeliveredOnAccept)
-	case "idempotency_header":
-		return textOption(d, &w.IdempotencyHeader)
-	case "allow_private":
-		hosts := d.RemainingArgs()
-		if len(hosts) == 0 {
-			return d.ArgErr()
-		}
-		w.AllowPrivate = append(w.AllowPrivate, hosts...)
-	case "allow_http":
-		return flagOption(d, &w.AllowHTTP)
-	case "receipts":
-		return w.unmarshalReceipts(d)
-	default:
-		return unknownOption(d, "delivery webhook", webhookOptions...)
-	}
-	return nil
-}
-
-func (w *DeliveryWebhook) unmarshalReceipts(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	r := new(WebhookReceipts)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
+	var cfg delivery.ReceiptsConfig
+	if twilio {
 		var err error
-		switch d.Val() {
-		case "secret":
-			var v string
-			err = textOption(d, &v)
-			r.Secret = Secret(v)
-		case "reference_field":
-			err = textOption(d, &r.ReferenceField)
-		case "status_field":
-			err = textOption(d, &r.StatusField)
-		case "reason_field":
-			err = textOption(d, &r.ReasonField)
-		case "status":
-			var word, status string
-			if !d.AllArgs(&word, &status) {
-				return d.ArgErr()
-			}
-			if r.Statuses == nil {
-				r.Statuses = make(map[string]storage.Status)
-			}
-			r.Statuses[word] = storage.Status(status)
-			if r.Statuses[word].Rank() < storage.StatusSending.Rank() {
-				return d.Errf("status %q: it must be sending, delivered, temporary-failure, permanent-failure or technical-failure", status)
-			}
-		default:
-			err = unknownOption(d, "receipts", "secret", "reference_field", "status_field", "reason_field", "status")
+		if cfg, err = webhook.TwilioReceipts(w.config.StatusCallback, w.secrets...); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			return err
+	} else {
+		cfg.Secrets = w.secrets
+	}
+	if r := w.Receipts; r != nil {
+		cfg.ReferenceField = cmp.Or(r.ReferenceField, cfg.ReferenceField)
+		cfg.StatusField = cmp.Or(r.StatusField, cfg.StatusField)
+		cfg.ReasonField = cmp.Or(r.ReasonField, cfg.ReasonField)
+		if cfg.StatusMap == nil {
+			cfg.StatusMap = make(map[string]storage.Status, len(r.Statuses))
 		}
+		maps.Copy(cfg.StatusMap, r.Statuses)
 	}
-	if r.Secret == "" {
-		return d.Err("receipts need a secret: without one anybody could report deliveries")
-	}
-	w.Receipts = r
-	return nil
-}
-
-func statusesOption(d *caddyfile.Dispenser, to *[]int) error {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.ArgErr()
-	}
-	for _, a := range args {
-		v, err := strconv.Atoi(a)
-		if err != nil {
-			return d.Errf("expect %q: it must be a status such as 202", a)
-		}
-		if !slices.Contains(*to, v) {
-			*to = append(*to, v)
-		}
-	}
-	return nil
+	cfg.Outbox, cfg.Sender, cfg.Callbacks, cfg.Now, cfg.Logger = outbox, w.Name, callbacks, clock, w.logger
+	return delivery.NewReceipts(cfg)
 }
 
 // Interface guards

@@ -34,6 +34,28 @@ type Dispatch struct {
 	// that have not ended by then are cancelled, and tried again at the next
 	// start with the same reference. The default is 10s.
 	Grace caddy.Duration `json:"grace,omitempty"`
+
+	// How long a provider's answer is waited for while its channel has another
+	// one, which is then called. A provider that answers later may have taken
+	// what the other one then sends too. The default is 5s.
+	SlowAfter caddy.Duration `json:"slow_after,omitempty"`
+
+	// When a provider that keeps failing is passed over.
+	Breaker *Breaker `json:"breaker,omitempty"`
+}
+
+// Breaker says when a provider that keeps failing is passed over for a while, as
+// long as its channel has another one.
+type Breaker struct {
+	// How many failures in a row open it. The default is 5.
+	Failures int `json:"failures,omitempty"`
+
+	// How long it stays open; then one call at a time is let through. The
+	// default is 30s.
+	OpenFor caddy.Duration `json:"open_for,omitempty"`
+
+	// How many such calls must succeed in a row to close it. The default is 1.
+	Probes int `json:"probes,omitempty"`
 }
 
 const defaultGrace = 10 * time.Second
@@ -45,6 +67,12 @@ const defaultGrace = 10 * time.Second
 //		retry_for       <duration>
 //		receipt_timeout <duration>
 //		grace           <duration>
+//		slow_after      <duration>
+//		breaker {
+//			failures <number>
+//			open_for <duration>
+//			probes   <number>
+//		}
 //	}
 func (c *Dispatch) unmarshal(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
@@ -66,8 +94,51 @@ func (c *Dispatch) unmarshal(d *caddyfile.Dispenser) error {
 			err = durationOption(d, &c.ReceiptTimeout)
 		case "grace":
 			err = durationOption(d, &c.Grace)
+		case "slow_after":
+			err = durationOption(d, &c.SlowAfter)
+		case "breaker":
+			if c.Breaker != nil {
+				return d.Err("breaker is given twice")
+			}
+			c.Breaker = new(Breaker)
+			err = c.Breaker.unmarshal(d)
 		default:
-			err = unknownOption(d, "dispatch", "concurrency", "retry_for", "receipt_timeout", "grace")
+			err = unknownOption(d, "dispatch", "concurrency", "retry_for", "receipt_timeout", "grace", "slow_after", "breaker")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmarshal reads the block of a Dispatch.
+func (b *Breaker) unmarshal(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	count := func(to *int) error {
+		name, n := d.Val(), int64(*to)
+		if err := countOption(d, &n); err != nil {
+			return err
+		}
+		if n < 1 || n > 10_000 {
+			return d.Errf("%s %d: it must be between 1 and 10000", name, n)
+		}
+		*to = int(n)
+		return nil
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch d.Val() {
+		case "failures":
+			err = count(&b.Failures)
+		case "open_for":
+			err = durationOption(d, &b.OpenFor)
+		case "probes":
+			err = count(&b.Probes)
+		default:
+			err = unknownOption(d, "breaker", "failures", "open_for", "probes")
 		}
 		if err != nil {
 			return err
@@ -85,12 +156,18 @@ func (a *App) newDispatcher() (*delivery.Dispatcher, error) {
 		Outbox:         a.handle.Backend(),
 		Providers:      a.outlets.providers,
 		Channels:       a.outlets.senders,
+		Failover:       a.outlets.failover,
+		SlowAfter:      time.Duration(a.Dispatch.SlowAfter),
+		Callbacks:      a.callbacks,
 		Retry:          delivery.Retry{Budget: time.Duration(a.Dispatch.RetryFor)},
 		ReceiptTimeout: time.Duration(a.Dispatch.ReceiptTimeout),
 		ServiceName:    a.serviceName,
 		Now:            clock,
 		Logger:         a.slogger,
 		Observe:        observeDelivery,
+	}
+	if b := a.Dispatch.Breaker; b != nil {
+		cfg.Breaker = delivery.Breaker{Failures: b.Failures, OpenFor: time.Duration(b.OpenFor), Probes: b.Probes}
 	}
 	if n := a.Dispatch.Concurrency; n > 0 {
 		cfg.Concurrency = map[storage.Channel]int{storage.SMS: n, storage.Email: n}
@@ -101,12 +178,14 @@ func (a *App) newDispatcher() (*delivery.Dispatcher, error) {
 // running is a dispatcher that runs. It holds the storage, and the providers'
 // connections, until its last send is recorded.
 type running struct {
-	d      *delivery.Dispatcher
-	cancel context.CancelFunc
-	loops  sync.WaitGroup
-	end    func()
-	grace  time.Duration
-	logger *zap.Logger
+	d         *delivery.Dispatcher
+	callbacks *delivery.Callbacks // may be nil
+	cancel    context.CancelFunc
+	loops     sync.WaitGroup
+	end       func()
+	grace     time.Duration
+	longest   time.Duration // that what is under way can take
+	logger    *zap.Logger
 }
 
 func (a *App) runDispatcher() (*running, error) {
@@ -114,12 +193,19 @@ func (a *App) runDispatcher() (*running, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{d: a.dispatcher, cancel: cancel, grace: time.Duration(a.Dispatch.Grace), logger: a.logger}
+	r := &running{
+		d: a.dispatcher, callbacks: a.callbacks, cancel: cancel, grace: time.Duration(a.Dispatch.Grace), logger: a.logger,
+		// Each of a channel's providers may be called in turn, and one of them twice.
+		longest: time.Duration(len(a.outlets.providers)+1)*delivery.DefaultSendTimeout + defaultGrace,
+	}
 	if r.grace == 0 {
 		r.grace = defaultGrace
 	}
 	r.end = func() {
 		a.outlets.close()
+		if a.callbacks != nil {
+			_ = a.callbacks.Close() // closes idle connections, which can't fail
+		}
 		a.handle.Release()
 	}
 	r.loops.Go(func() {
@@ -128,6 +214,14 @@ func (a *App) runDispatcher() (*running, error) {
 			a.logger.Error("delivery ended", zap.Error(err))
 		}
 	})
+	if r.callbacks != nil {
+		r.loops.Go(func() {
+			a.awaitActive(ctx)
+			if err := r.callbacks.Run(ctx); err != nil {
+				a.logger.Error("callbacks ended", zap.Error(err))
+			}
+		})
+	}
 	return r, nil
 }
 
@@ -161,6 +255,9 @@ func (r *running) stop(exiting bool) error {
 		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
 		err := r.d.Wait(ctx)
+		if r.callbacks != nil {
+			err = errors.Join(err, r.callbacks.Wait(ctx))
+		}
 		r.end()
 		return err
 	}
@@ -170,7 +267,7 @@ func (r *running) stop(exiting bool) error {
 	go func() {
 		// No provider takes longer, so nothing is cut off, which would be sent
 		// again.
-		if err := drain(delivery.DefaultSendTimeout + defaultGrace); err != nil {
+		if err := drain(r.longest); err != nil {
 			r.logger.Warn("sends of the previous configuration were cut off and will be tried again", zap.Error(err))
 		}
 	}()

@@ -49,10 +49,14 @@ var (
 		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "delivery_duration_seconds",
 		Help: "Time that calls to a delivery provider took.", Buckets: prometheus.DefBuckets,
 	}, []string{"provider"})
+	callbackTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "callbacks_total",
+		Help: "Calls that tell services what became of their notifications, by result.",
+	}, []string{"result"})
 )
 
 func registerMetrics(registry *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{authTotal, jwksAuthTotal, apiSeconds, signingSeconds, deliveryTotal, deliverySeconds, queueCollector{}, keySetCollector{}} {
+	for _, c := range []prometheus.Collector{authTotal, jwksAuthTotal, apiSeconds, signingSeconds, deliveryTotal, deliverySeconds, callbackTotal, breakerCollector{}, queueCollector{}, keySetCollector{}} {
 		err := registry.Register(c)
 		if err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -84,6 +88,36 @@ func observeDelivery(e delivery.Event) {
 	}
 }
 
+func observeCallback(e delivery.CallbackEvent) {
+	callbackTotal.WithLabelValues(string(e.Result)).Inc()
+}
+
+// breakerCollector shows the breakers of the running configuration's providers.
+type breakerCollector struct{}
+
+var breakerState = prometheus.NewDesc(prometheus.BuildFQName(metricsNamespace, metricsSubsystem, "delivery_breaker"),
+	"The state of a provider's circuit breaker on this node: 1 for the one that it is in.", []string{"provider", "state"}, nil)
+
+// Describe implements prometheus.Collector.
+func (breakerCollector) Describe(ch chan<- *prometheus.Desc) { ch <- breakerState }
+
+// Collect implements prometheus.Collector.
+func (breakerCollector) Collect(ch chan<- prometheus.Metric) {
+	v, err := caddy.ActiveContext().AppIfConfigured(appID)
+	if err != nil {
+		return
+	}
+	for _, p := range v.(*App).dispatcher.Providers() {
+		for _, state := range []delivery.BreakerState{delivery.BreakerClosed, delivery.BreakerOpen, delivery.BreakerHalfOpen} {
+			value := 0.0
+			if p.State == state {
+				value = 1
+			}
+			ch <- prometheus.MustNewConstMetric(breakerState, prometheus.GaugeValue, value, p.Name, string(state))
+		}
+	}
+}
+
 // queueCollector asks the running configuration's storage for the state of the
 // queue when metrics are scraped.
 type queueCollector struct{}
@@ -91,6 +125,8 @@ type queueCollector struct{}
 var (
 	queueDepth = prometheus.NewDesc(prometheus.BuildFQName(metricsNamespace, metricsSubsystem, "queue_notifications"),
 		"Notifications in the queue, by state: queued, outstanding (taken, no receipt yet) or dead_letter.", []string{"state"}, nil)
+	queueCallbacks = prometheus.NewDesc(prometheus.BuildFQName(metricsNamespace, metricsSubsystem, "queue_callbacks"),
+		"Callbacks that services are owed.", nil, nil)
 	queueAge = prometheus.NewDesc(prometheus.BuildFQName(metricsNamespace, metricsSubsystem, "queue_oldest_seconds"),
 		"Age of the oldest queued notification; 0 when none is queued.", nil, nil)
 	storageUp = prometheus.NewDesc(prometheus.BuildFQName(metricsNamespace, metricsSubsystem, "storage_up"),
@@ -100,6 +136,7 @@ var (
 // Describe implements prometheus.Collector.
 func (queueCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- queueDepth
+	ch <- queueCallbacks
 	ch <- queueAge
 	ch <- storageUp
 }
@@ -136,6 +173,7 @@ func (queueCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(queueDepth, float64(stats.Queued), "queued")
 	gauge(queueDepth, float64(stats.Outstanding), "outstanding")
 	gauge(queueDepth, float64(stats.DeadLettered), "dead_letter")
+	gauge(queueCallbacks, float64(stats.Callbacks))
 	age := 0.0
 	if !stats.Oldest.IsZero() {
 		age = max(0, clock().Sub(stats.Oldest).Seconds())

@@ -16,6 +16,7 @@ func init() {
 	for _, m := range []caddy.Module{
 		App{},
 		StorageSQLite{},
+		StoragePostgres{},
 		StorageMemory{},
 		KeySourceInline{},
 		KeySourceFile{},

@@ -32,6 +32,10 @@ type Service struct {
 	// The templates of the service's notifications. More may be kept in
 	// storage.
 	Templates []*Template `json:"templates,omitempty"`
+
+	// Where the service is told what became of its notifications. By default it
+	// is told nothing, and asks.
+	Callback *ServiceCallback `json:"callback,omitempty"`
 }
 
 // ServiceKey is one of a service's keys.
@@ -106,6 +110,9 @@ func (s *Service) provision(logger *zap.Logger, seen map[string]string) (directo
 		}
 		out.Service.Keys = append(out.Service.Keys, key)
 	}
+	if err := s.Callback.provision(s.ID, logger); err != nil {
+		return none, err
+	}
 	for _, t := range s.Templates {
 		st := storage.Template{ID: t.ID, Channel: storage.Channel(t.Type), Name: t.Name, Subject: t.Subject, Body: t.Body}
 		if err := notifications.CheckTemplate(st); err != nil {
@@ -125,6 +132,9 @@ func (s *Service) provision(logger *zap.Logger, seen map[string]string) (directo
 //			name <text>
 //			subject <text>
 //			body <text>
+//		}
+//		callback <url> <bearer> {
+//			allow_private <host|address|cidr>...
 //		}
 //	}
 func unmarshalService(d *caddyfile.Dispenser) (*Service, error) {
@@ -157,8 +167,17 @@ func unmarshalService(d *caddyfile.Dispenser) (*Service, error) {
 				return nil, err
 			}
 			s.Templates = append(s.Templates, t)
+		case "callback":
+			if s.Callback != nil {
+				return nil, d.Err("callback is given twice")
+			}
+			c, err := unmarshalServiceCallback(d)
+			if err != nil {
+				return nil, err
+			}
+			s.Callback = c
 		default:
-			return nil, unknownOption(d, "service", "name", "key", "template")
+			return nil, unknownOption(d, "service", "name", "key", "template", "callback")
 		}
 	}
 	return s, nil

@@ -80,7 +80,11 @@ func (a *App) needStorage(who string) { a.needs = append(a.needs, who) }
 // openStorage opens and migrates the storage, once for all generations of the
 // configuration.
 func (a *App) openStorage(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	within := openTimeout
+	if m, ok := a.storage.(interface{ openWithin() time.Duration }); ok {
+		within = m.openWithin()
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	if err := a.handle.Ready(ctx); err != nil {
 		return fmt.Errorf("opening the storage: %w", err)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -10,13 +11,17 @@ import (
 const (
 	serviceID = "26785a09-ab16-4eb0-8407-a37497a57506"
 	secretOne = "3d844edf-8d35-48ac-975b-e847b4f122b0"
+	nodesKey  = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=" // secrets_key of several nodes
 )
 
 // config is a Caddyfile in pieces.
 type config struct {
 	global   string // more global options
 	signpost string // more of the option signpost
+	service  string // more of the service
 	storage  string // path of the database, by default signpost.db
+	postgres string // the DSN of a PostgreSQL database instead
+	pooler   bool   // that leads to PgBouncer
 	api      string // options of notify_api
 	port     int    // of the API, plain HTTP; 0 for none
 	sites    string // more sites
@@ -24,8 +29,10 @@ type config struct {
 
 // String is the whole Caddyfile. The admin address comes from the environment.
 func (c config) String() string {
-	if c.storage == "" {
-		c.storage = "signpost.db"
+	storage := "sqlite " + cmp.Or(c.storage, "signpost.db")
+	if c.postgres != "" {
+		storage = fmt.Sprintf("postgres `%s` {\n\t\t\tsecrets_key %s\n\t\t\tpooler %s\n\t\t}",
+			c.postgres, nodesKey, map[bool]string{true: "on", false: "off"}[c.pooler])
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `{
@@ -36,7 +43,7 @@ func (c config) String() string {
 	grace_period 10s
 	%s
 	signpost {
-		storage sqlite %s
+		storage %s
 		service %s {
 			name "Booking reminders"
 			key live %s
@@ -45,11 +52,12 @@ func (c config) String() string {
 				subject "Your appointment on ((day))"
 				body "Dear ((name)), we expect you on ((day))."
 			}
+			%s
 		}
 		%s
 	}
 }
-`, c.global, c.storage, serviceID, secretOne, c.signpost)
+`, c.global, storage, serviceID, secretOne, c.service, c.signpost)
 	if c.port != 0 {
 		fmt.Fprintf(&b, "http://127.0.0.1:%d {\n\tnotify_api {\n\t\t%s\n\t}\n}\n", c.port, c.api)
 	}

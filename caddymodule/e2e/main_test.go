@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/signpost-gateway/signpost/handlers/storage/postgres/pgtest"
 )
 
 // binary is the caddy that the tests run, and builds where those are that the
@@ -39,7 +41,7 @@ func run(m *testing.M) int {
 	if _, err := os.Stat(binary); err != nil {
 		return fail(fmt.Errorf("SIGNPOST_CADDY: %w", err))
 	}
-	code := m.Run()
+	code := pgtest.Main{M: m}.Run()
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			return fail(err)
