@@ -16,7 +16,7 @@ func startSpan(r *http.Request, name string) trace.Span {
 	if !parent.IsRecording() {
 		return nil
 	}
-	_, span := parent.TracerProvider().Tracer("github.com/signpost-gateway/signpost").Start(r.Context(), name)
+	_, span := parent.TracerProvider().Tracer(modulePath).Start(r.Context(), name)
 	return span
 }
 
