@@ -7,12 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"sync"
-
-	"golang.org/x/term"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -35,14 +30,18 @@ var hubs = caddy.NewUsagePool()
 // pooledHub is a hub in the pool.
 type pooledHub struct {
 	*hub.Hub
-	key    string
-	signer *lateSigner
-	close  func() error // what asks the user
+	key     string
+	signer  *lateSigner
+	console *lateConsole // nil when the user isn't asked there
 }
 
 // Destruct implements caddy.Destructor: nobody in the pool refers to it.
 func (p *pooledHub) Destruct() error {
-	return errors.Join(p.Hub.Close(), p.signer.Close(), p.close())
+	err := errors.Join(p.Hub.Close(), p.signer.Close())
+	if p.console != nil {
+		err = errors.Join(err, p.console.Close())
+	}
+	return err
 }
 
 // addHub finds the hub with this identity, or makes it. The app opens its
@@ -55,16 +54,13 @@ func (a *App) addHub(identity []string, cfg hub.Config, consent asker, m signerM
 	sum := sha256.Sum256(text)
 	key := hex.EncodeToString(sum[:])
 	v, _, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) {
-		p := &pooledHub{key: key, signer: &lateSigner{make: m.open}, close: func() error { return nil }}
-		if cfg.Consent, err = consent.make(); err != nil {
+		p := &pooledHub{key: key, signer: &lateSigner{make: m.open}}
+		if cfg.Consent, p.console, err = consent.make(); err != nil {
 			return nil, err
-		}
-		if c, ok := cfg.Consent.(io.Closer); ok {
-			p.close = c.Close
 		}
 		cfg.Signer = p.signer
 		if p.Hub, err = hub.New(cfg); err != nil {
-			return nil, errors.Join(err, p.close())
+			return nil, err
 		}
 		return p, nil
 	})
@@ -76,9 +72,14 @@ func (a *App) addHub(identity []string, cfg hub.Config, consent asker, m signerM
 	return p, nil
 }
 
-// openSigners opens the signers of all hubs.
+// openSigners opens the signers of all hubs, and the terminals at which they ask.
 func (a *App) openSigners() error {
 	for _, p := range a.hubs {
+		if p.console != nil {
+			if _, err := p.console.open(); err != nil {
+				return fmt.Errorf("consent terminal of signing_hub: %w", err)
+			}
+		}
 		if _, err := p.signer.open(); err != nil {
 			return fmt.Errorf("the signer of signing_hub: %w", err)
 		}
@@ -150,41 +151,4 @@ func (l *lateSigner) Close() error {
 		return nil
 	}
 	return l.signer.Close()
-}
-
-// asker says how the user is asked.
-type asker struct {
-	word   string // of the option consent
-	secure bool   // whether the hub's pages are reached by TLS
-}
-
-func (a asker) make() (hub.Consenter, error) {
-	switch a.word {
-	case "", "page":
-		return hub.NewPageConsent(a.open)
-	case "terminal":
-		console, err := hub.OpenConsole()
-		if err != nil {
-			return nil, err
-		}
-		return hub.NewTerminalConsent(console)
-	case "never":
-		return hub.ConsentNever(), nil
-	}
-	return nil, fmt.Errorf("consent %q: it must be page, terminal or never", a.word)
-}
-
-// open shows a page to the user: in the browser, and by its address on the
-// terminal that the program runs in, for browsers may fail without a word. Not
-// in a log: whoever has the address can answer.
-func (a asker) open(_ context.Context, address string) error {
-	if rest, ok := strings.CutPrefix(address, "http://"); ok && a.secure {
-		address = "https://" + rest
-	}
-	err := openBrowser(address)
-	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		return err
-	}
-	fmt.Fprintf(os.Stderr, "\nA web site asks for your signature. The hub's question has been opened in your browser, or open it yourself:\n%s\n", address)
-	return nil
 }

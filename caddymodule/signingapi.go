@@ -22,7 +22,6 @@ import (
 	"github.com/signpost-gateway/signpost/handlers/signing"
 	"github.com/signpost-gateway/signpost/handlers/signing/evidence"
 	"github.com/signpost-gateway/signpost/handlers/signing/page"
-	"github.com/signpost-gateway/signpost/jwks"
 )
 
 // SigningAPI serves the signing API in the dialect of the NHS Signing Service:
@@ -99,8 +98,9 @@ type SigningAPI struct {
 	AccessToken *AccessToken `json:"access_token,omitempty"`
 
 	// Whether the clients' public keys are served at `/.well-known/jwks.json`
-	// below the base URL, for hubs that verify requests themselves. The default
-	// is false.
+	// below the base URL, for hubs that verify requests themselves. Each key says
+	// in `signpost_iss` which client's it is. Hubs read 1,000 keys. The default is
+	// false.
 	PublishKeys bool `json:"publish_keys,omitempty"`
 
 	// How long signatures can be read. The default is 1h.
@@ -191,7 +191,7 @@ func (s *SigningAPI) Provision(ctx caddy.Context) (err error) {
 	cfg.Clients = s.app.clients
 	cfg.Store = s.app.handle.Backend()
 	if s.PublishKeys {
-		cfg.PublishKeys = jwks.Publish(s.app.clients, 0)
+		cfg.PublishKeys = s.publish(ctx)
 	}
 	cfg.Version = signingVersion()
 	cfg.Health = s.checks

@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +30,9 @@ type SigningHub struct {
 
 	// The base URLs of signing APIs whose published keys
 	// (`/.well-known/jwks.json`) verify requests; the `aud` of a request must be
-	// the base URL whose keys verify it. https, or http on a loopback address.
+	// the base URL whose keys verify it, and its `iss` the client whose key it is,
+	// where the keys say that. At most 1,000 keys and 2 MiB are read of each.
+	// https, or http on a loopback address.
 	RequestsFrom []string `json:"requests_from,omitempty"`
 
 	// The certificate authorities of `requests_from`, instead of the system's.
@@ -144,35 +144,6 @@ func (s *SigningHub) config() hub.Config {
 		Leeway:           time.Duration(s.Leeway),
 		UserTimeout:      time.Duration(s.UserTimeout),
 	}
-}
-
-// findKeys finds what verifies requests, and tells it from other keys.
-func (s *SigningHub) findKeys(ctx caddy.Context, cfg *hub.Config) (identity []string, err error) {
-	for _, name := range s.KeySets {
-		k, err := s.app.keySet(name)
-		if err != nil {
-			return nil, err
-		}
-		identity = append(identity, k.pooled.key)
-		cfg.Requests = append(cfg.Requests, hub.RequestKeys{Issuer: k.Issuer, Keys: k.pooled})
-	}
-	for _, base := range s.RequestsFrom {
-		source := &KeySourceURL{URL: base + wellKnownJWKS, TrustPoolRaw: s.TrustPoolRaw}
-		k := &KeySet{Name: "requests from " + base, ofHub: true, SourcesRaw: []json.RawMessage{
-			caddyconfig.JSONModuleObject(source, "module", "url", nil),
-		}}
-		if s.TrustPoolRaw != nil {
-			// Another hub may ask the same server, and trust others.
-			sum := sha256.Sum256(s.TrustPoolRaw)
-			k.Name += " " + hex.EncodeToString(sum[:4])
-		}
-		if err := s.app.addKeySet(ctx, k); err != nil {
-			return nil, err
-		}
-		identity = append(identity, k.pooled.key)
-		cfg.Requests = append(cfg.Requests, hub.RequestKeys{Audience: base, Keys: k.pooled})
-	}
-	return identity, nil
 }
 
 func (s *SigningHub) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {

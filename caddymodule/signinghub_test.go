@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -18,6 +19,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -142,6 +144,22 @@ func requireSigned(t testing.TB, a answer) {
 	require.NoError(t, rsa.VerifyPKCS1v15(certificate.PublicKey.(*rsa.PublicKey), crypto.SHA256, sum[:], signature))
 }
 
+// requireGivenAgain checks that the hub remembers to have signed a JWT: it
+// refuses to do so with another certificate.
+func requireGivenAgain(t testing.TB, s hubSite, jwt string) {
+	t.Helper()
+	resp := s.ask(t, http.MethodPost, "/hub/v1/sign", `{"request":"`+jwt+`","certificateId":"another"}`)
+	require.Equal(t, http.StatusBadRequest, resp.StatusCode, resp.text)
+	require.Contains(t, resp.text, "This JWT has been signed with another certificate")
+}
+
+// requireForgotten checks that it doesn't.
+func requireForgotten(t testing.TB, s hubSite, jwt string) {
+	t.Helper()
+	resp := s.ask(t, http.MethodPost, "/hub/v1/sign", `{"request":"`+jwt+`","certificateId":"another"}`)
+	require.Contains(t, resp.text, `"no_certificate"`)
+}
+
 // hubsInUse is how many hubs the loaded configurations have.
 func hubsInUse() (n int) {
 	hubs.Range(func(_, _ any) bool { n++; return true })
@@ -159,10 +177,10 @@ func TestSigningHub(t *testing.T) {
 	require.Equal(t, originOf(s.base), resp.Header.Get("Access-Control-Allow-Origin"))
 
 	jwt := s.request(t)
-	requireSigned(t, s.sign(t, jwt))
-	resp = s.sign(t, jwt)
-	require.Equal(t, http.StatusBadRequest, resp.StatusCode)
-	require.Contains(t, resp.text, "This JWT has been signed")
+	first := s.sign(t, jwt)
+	requireSigned(t, first)
+	require.Equal(t, first.text, s.sign(t, jwt).text)
+	requireGivenAgain(t, s, jwt)
 
 	// Another issuer's keys, another base URL of the same site.
 	foreign := issuerOf(t, "test-4096").signatureRequest(t, map[string]any{"aud": strings.TrimSuffix(s.base, "/signing-service")})
@@ -223,20 +241,22 @@ func TestSigningHubReload(t *testing.T) {
 	load(t, globals("")+s.caddyfile())
 	jwt := s.request(t)
 	requireSigned(t, s.sign(t, jwt))
+	requireGivenAgain(t, s, jwt)
 	before := appRunning(t).hubs[0]
 
 	load(t, globals("")+s.caddyfile()+fmt.Sprintf("http://127.0.0.1:%d {\n bind 127.0.0.1\n respond x\n}\n", freePort(t)))
 	require.Same(t, before, appRunning(t).hubs[0])
-	require.Contains(t, s.sign(t, jwt).text, "This JWT has been signed")
+	requireGivenAgain(t, s, jwt)
 
 	require.Error(t, tryLoad(t, globals("")+strings.Replace(s.caddyfile(), s.card, "/nonexistent/card.pem", 1)))
 	require.Equal(t, 1, hubsInUse())
-	require.Contains(t, s.sign(t, jwt).text, "This JWT has been signed")
+	requireGivenAgain(t, s, jwt)
 
 	changed := s
 	changed.options += "\n name Another"
 	load(t, globals("")+changed.caddyfile())
 	require.NotSame(t, before, appRunning(t).hubs[0])
+	requireForgotten(t, s, jwt)
 	requireSigned(t, s.sign(t, jwt))
 	require.Equal(t, 1, hubsInUse())
 }
@@ -253,14 +273,29 @@ func TestSigningHubPorts(t *testing.T) {
 	require.JSONEq(t, fmt.Sprintf(`{"portData":{"portNumber":%d}}`, s.port), resp.text)
 	jwt := s.request(t)
 	requireSigned(t, other.sign(t, jwt))
-	require.Contains(t, s.sign(t, jwt).text, "This JWT has been signed")
+	requireGivenAgain(t, s, jwt)
 }
 
-// openedPages gets the addresses of the pages that are opened in the browser.
+// doorwayLink is where a file leads that is opened in the browser.
+var doorwayLink = regexp.MustCompile(`url=([^"]+)"`)
+
+// openedPages gets the addresses of the pages that are opened in the browser. The
+// browser's arguments don't have them.
 func openedPages(t testing.TB) <-chan string {
 	t.Helper()
 	opened, old := make(chan string, 1), openBrowser
-	openBrowser = func(url string) error { opened <- url; return nil }
+	openBrowser = func(path string) error {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		address := doorwayLink.FindStringSubmatch(string(text))[1]
+		if strings.Contains(path, address[len(address)-16:]) {
+			return errors.New("the browser's argument is the address")
+		}
+		opened <- address
+		return nil
+	}
 	t.Cleanup(func() { openBrowser = old })
 	return opened
 }

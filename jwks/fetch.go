@@ -53,7 +53,7 @@ func (s *URL) get(ctx context.Context) (document, error) {
 		s.next = maxAge(header)
 		return document{unchanged: true}, nil
 	}
-	keys, skipped, err := parseUsable(text, Limits{MaxKeys: MaxURLKeys, MaxBytes: MaxURLBytes})
+	keys, skipped, err := parseUsable(text, Limits{MaxKeys: s.cfg.MaxKeys, MaxBytes: s.cfg.MaxBytes, Issuers: s.cfg.Issuers})
 	if err != nil {
 		return document{}, err
 	}
@@ -85,20 +85,22 @@ func (s *URL) download(ctx context.Context) (text []byte, header http.Header, er
 		return nil, resp.Header, nil
 	case resp.StatusCode != http.StatusOK:
 		return nil, nil, fmt.Errorf("found status %d, expected 200", resp.StatusCode)
-	case resp.ContentLength > MaxURLBytes:
-		return nil, nil, errTooLong
+	case resp.ContentLength > int64(s.cfg.MaxBytes):
+		return nil, nil, s.tooLong()
 	}
-	text, err = io.ReadAll(io.LimitReader(resp.Body, MaxURLBytes+1))
+	text, err = io.ReadAll(io.LimitReader(resp.Body, int64(s.cfg.MaxBytes)+1))
 	if err != nil {
 		return nil, nil, orCause(ctx, err)
 	}
-	if len(text) > MaxURLBytes {
-		return nil, nil, errTooLong
+	if len(text) > s.cfg.MaxBytes {
+		return nil, nil, s.tooLong()
 	}
 	return text, resp.Header, nil
 }
 
-var errTooLong = fmt.Errorf("the document is longer than %d KiB", MaxURLBytes>>10)
+func (s *URL) tooLong() error {
+	return fmt.Errorf("the document is longer than %d KiB", s.cfg.MaxBytes>>10)
+}
 
 // orCause prefers our own reason for the end of the fetch to "deadline exceeded".
 func orCause(ctx context.Context, err error) error {

@@ -37,6 +37,9 @@ type Key struct {
 	Kty string // TypeRSA, TypeEC or TypeOKP
 	Alg string // the only algorithm that it is for; empty when it doesn't say
 	Use string // "sig" or empty
+	// Issuer is the "iss" of the tokens that the key verifies, where its source
+	// tells issuers apart ([URLConfig]); empty when that is left to its set.
+	Issuer string
 	// Bits is the size of the modulus, or of the curve's field.
 	Bits int
 	// Public is an *rsa.PublicKey, an *ecdsa.PublicKey or an
@@ -49,6 +52,22 @@ type Key struct {
 
 // Keys is a list of keys.
 type Keys []*Key
+
+// IssuerMember is the private member of a JWK (RFC 7517, section 4) that says
+// whose tokens the key verifies. Those who don't know it leave it alone.
+const IssuerMember = "signpost_iss"
+
+// For returns the key as one of that issuer, which MarshalJSON says in
+// [IssuerMember]. A key without an id gets its thumbprint as one: among those of
+// others it couldn't be found.
+func (k *Key) For(issuer string) *Key {
+	bound := *k
+	bound.Issuer = issuer
+	if bound.Kid == "" {
+		bound.Kid = k.Thumbprint
+	}
+	return &bound
+}
 
 // NewKey makes a Key of a public key that is an *rsa.PublicKey, an
 // *ecdsa.PublicKey (P-256, P-384, P-521) or an ed25519.PublicKey. kid and alg
@@ -180,7 +199,8 @@ func (k *Key) public() publicMembers {
 	return m
 }
 
-// MarshalJSON writes the key as a public JWK, use included.
+// MarshalJSON writes the key as a public JWK, use included, and its issuer if it
+// has one.
 func (k *Key) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		publicMembers
@@ -188,7 +208,9 @@ func (k *Key) MarshalJSON() ([]byte, error) {
 		Kid string `json:"kid,omitempty"`
 		Alg string `json:"alg,omitempty"`
 		Use string `json:"use"`
-	}{k.public(), k.Kid, k.Alg, "sig"})
+
+		Issuer string `json:"signpost_iss,omitempty"` // IssuerMember
+	}{k.public(), k.Kid, k.Alg, "sig", k.Issuer})
 }
 
 // KeySource finds the keys of one issuer. It must be safe for concurrent use.

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
 // Defaults and limits of [Limits].
 const (
 	DefaultMaxKeys = 1000 // of files and texts that the operator writes
-	MaxURLKeys     = 100  // of a server
+	MaxURLKeys     = 100  // of a server, unless [URLConfig] says otherwise
 	// DefaultMaxBytes is room for 1000 RSA keys of 4096 bits and their
 	// certificates.
 	DefaultMaxBytes = 4 << 20
@@ -28,6 +29,10 @@ type Limits struct {
 	MinKeyBits int
 	// MaxBytes is the longest text. Default, when 0: 4 MiB.
 	MaxBytes int
+	// Issuers reads whose keys these are, from [IssuerMember] of each JWK. Then a
+	// kid may be that of several keys, one of each issuer; and as soon as one JWK
+	// of a text has the member, those without it are skipped.
+	Issuers bool
 }
 
 // Skipped is a key that is not used, and why.
@@ -79,6 +84,9 @@ func Parse(data []byte, l Limits) (Keys, []Skipped, error) {
 	if p.beyond > 0 {
 		p.skip("", "", fmt.Sprintf("%d more keys are not read: the limit is %d", p.beyond, l.MaxKeys))
 	}
+	if p.issued {
+		p.dropUnissued()
+	}
 	keys, skipped := p.keys.Unique()
 	return keys, append(p.skipped, skipped...), nil
 }
@@ -117,6 +125,17 @@ type parser struct {
 	beyond  int // of them, how many came after the last that may be read
 	keys    Keys
 	skipped []Skipped
+	issued  bool // a JWK says whose it is
+}
+
+// dropUnissued skips the keys that could be anybody's, where others are not.
+func (p *parser) dropUnissued() {
+	p.keys = slices.DeleteFunc(p.keys, func(k *Key) bool {
+		if k.Issuer == "" {
+			p.skip(k.Kid, k.Kty, "it has no "+IssuerMember+", which other keys of the document have")
+		}
+		return k.Issuer == ""
+	})
 }
 
 func (p *parser) skip(kid, kty, reason string) {

@@ -9,6 +9,7 @@ import (
 
 const (
 	maxKid    = 128
+	maxIssuer = 256
 	reasonKid = "its kid is not 1 to 128 printable ASCII characters"
 )
 
@@ -24,6 +25,7 @@ type members struct {
 
 	public  map[string]string // kty, n, e, crv, x, y
 	private string            // the name of one that holds private or symmetric material
+	issuer  *jws.Value        // nil when there is none
 	ops     []string
 	hasOps  bool
 	wrong   string // the name of one that is not of its type
@@ -36,7 +38,16 @@ func (p *parser) jwk(raw []byte) {
 		p.skip("", "", "it is not a JWK: "+err.Error())
 		return
 	}
-	if reason := m.unusable(); reason != "" {
+	reason := m.unusable()
+	issuer := ""
+	if p.limits.Issuers && m.issuer != nil {
+		p.issued = true
+		var ok bool
+		if issuer, ok = m.issuerText(); !ok && reason == "" {
+			reason = fmt.Sprintf("its %s is not a text of 1 to %d bytes", IssuerMember, maxIssuer)
+		}
+	}
+	if reason != "" {
 		p.skip(m.kid, m.kty, reason)
 		return
 	}
@@ -45,17 +56,17 @@ func (p *parser) jwk(raw []byte) {
 		p.skip(m.kid, m.kty, fmt.Sprintf("its kty is %s, but %s", m.kty, err))
 		return
 	}
-	p.add(Skipped{Kid: m.kid, Kty: m.kty}, public, m.alg, m.use)
+	p.add(Skipped{Kid: m.kid, Kty: m.kty}, Key{Alg: m.alg, Use: m.use, Issuer: issuer, Public: public})
 }
 
 // add keeps the key that was found under a name, or skips it.
-func (p *parser) add(found Skipped, public any, alg, use string) {
-	k, err := newKey(public)
+func (p *parser) add(found Skipped, said Key) {
+	k, err := newKey(said.Public)
 	if err != nil {
 		p.skip(found.Kid, found.Kty, err.Error())
 		return
 	}
-	k.Kid, k.Alg, k.Use = found.Kid, alg, use
+	k.Kid, k.Alg, k.Use, k.Issuer = found.Kid, said.Alg, said.Use, said.Issuer
 	if reason := k.unusable(p.limits.MinKeyBits); reason != "" {
 		p.skip(k.Kid, k.Kty, reason)
 		return
@@ -86,6 +97,8 @@ func readMembers(raw []byte) (members, error) {
 			m.public[n] = m.text(n, value)
 		case "k", "d", "p", "q", "dp", "dq", "qi", "oth":
 			m.private = n
+		case IssuerMember:
+			m.issuer = &value
 		case "key_ops":
 			m.hasOps = true
 			return m.readOps(value)
@@ -100,6 +113,14 @@ func (m *members) text(name string, value jws.Value) string {
 		m.wrong = name
 	}
 	return value.Text().String()
+}
+
+func (m *members) issuerText() (issuer string, ok bool) {
+	if m.issuer.Kind != jws.KindString {
+		return "", false
+	}
+	issuer = m.issuer.Text().String()
+	return issuer, issuer != "" && len(issuer) <= maxIssuer
 }
 
 func (m *members) readOps(value jws.Value) error {

@@ -37,14 +37,14 @@ func (p *parser) block(block *pem.Block) {
 			p.skip("", "", "its PEM block PUBLIC KEY holds no key that is known")
 			return
 		}
-		p.add(Skipped{}, public, "", "")
+		p.add(Skipped{}, Key{Public: public})
 	case kind == "RSA PUBLIC KEY":
 		public, err := x509.ParsePKCS1PublicKey(block.Bytes)
 		if err != nil {
 			p.skip("", TypeRSA, "its PEM block RSA PUBLIC KEY holds no PKCS #1 key")
 			return
 		}
-		p.add(Skipped{}, public, "", "")
+		p.add(Skipped{}, Key{Public: public})
 	case kind == "CERTIFICATE":
 		p.certificate(block.Bytes)
 	case strings.HasSuffix(kind, "PRIVATE KEY"):
@@ -64,5 +64,5 @@ func (p *parser) certificate(der []byte) {
 		p.skip("", "", "its certificate's key usage does not include digital signatures")
 		return
 	}
-	p.add(Skipped{}, c.PublicKey, "", "")
+	p.add(Skipped{}, Key{Public: c.PublicKey})
 }

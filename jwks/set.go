@@ -210,7 +210,7 @@ func (s *Set) unite() *union {
 	u.Index, u.conflicts = NewIndex(all)
 	// A key that several sources have is good for as long as it is in any.
 	for _, k := range all {
-		kept := u.byKid[k.Kid]
+		kept := u.byID[k.id()]
 		if kept == nil {
 			continue
 		}

@@ -58,13 +58,13 @@ func sameKeys(a, b Keys) bool {
 
 // without returns the ids of those of a that b has not.
 func without(a, b Keys) []string {
-	had := make(map[string]*Key, len(b))
+	had := make(map[keyID]*Key, len(b))
 	for _, k := range b {
-		had[k.Kid] = k
+		had[k.id()] = k
 	}
 	ids := []string{}
 	for _, k := range a {
-		if old := had[k.Kid]; old == nil || !k.same(old) {
+		if old := had[k.id()]; old == nil || !k.same(old) {
 			ids = append(ids, k.Kid)
 		}
 	}

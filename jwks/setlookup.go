@@ -17,26 +17,34 @@ import (
 // begins. [ErrUnknownKid] means that the sources were asked, or have been
 // lately. [ErrUnavailable] means that the key can't be told: a source has no
 // keys or too old ones, or the wait was in vain.
-func (s *Set) Key(ctx context.Context, kid string) (*Key, error) {
-	if k, err := s.find(ctx, kid); !errors.Is(err, ErrUnknownKid) {
+func (s *Set) Key(ctx context.Context, kid string) (*Key, error) { return s.key(ctx, keyID{kid: kid}) }
+
+// KeyOf finds a key of an issuer, as Key does in all else. Where no key says
+// whose it is, that is any; where one does, it is a key that names this issuer.
+func (s *Set) KeyOf(ctx context.Context, issuer, kid string) (*Key, error) {
+	return s.key(ctx, keyID{issuer, kid})
+}
+
+func (s *Set) key(ctx context.Context, id keyID) (*Key, error) {
+	if k, err := s.find(id); !errors.Is(err, ErrUnknownKid) {
 		return k, err
 	}
 	var p patience
 	defer p.end()
-	if k, err := s.findAfterStart(ctx, &p, kid); !errors.Is(err, ErrUnknownKid) {
+	if k, err := s.findAfterStart(ctx, &p, id); !errors.Is(err, ErrUnknownKid) {
 		return k, err
 	}
-	if kid == "" && len(s.union.Load().keys) > 0 {
+	if id.kid == "" && len(s.union.Load().keys) > 0 {
 		// There are several: newer ones would not tell which.
 		return nil, s.unknown()
 	}
-	return s.findAfterRefresh(ctx, &p, kid)
+	return s.findAfterRefresh(ctx, &p, id)
 }
 
 // find looks among the keys at hand.
-func (s *Set) find(ctx context.Context, kid string) (*Key, error) {
+func (s *Set) find(id keyID) (*Key, error) {
 	u := s.union.Load()
-	k, err := u.Key(ctx, kid)
+	k, err := u.Index.find(id)
 	if err != nil {
 		// Which of the two errors it is, only the sources can tell.
 		return nil, ErrUnknownKid
@@ -49,7 +57,7 @@ func (s *Set) find(ctx context.Context, kid string) (*Key, error) {
 
 // findAfterStart waits for the first load of all sources, if there is one that
 // hasn't ended, and looks again.
-func (s *Set) findAfterStart(ctx context.Context, p *patience, kid string) (*Key, error) {
+func (s *Set) findAfterStart(ctx context.Context, p *patience, id keyID) (*Key, error) {
 	if !s.beginning() {
 		return nil, ErrUnknownKid
 	}
@@ -57,9 +65,9 @@ func (s *Set) findAfterStart(ctx context.Context, p *patience, kid string) (*Key
 		s.waiters.Add(-1)
 		return nil, s.away
 	}
-	inVain := s.await(ctx, s.begun, p, kid)
+	inVain := s.await(ctx, s.begun, p, id)
 	s.waiters.Add(-1)
-	k, err := s.find(ctx, kid)
+	k, err := s.find(id)
 	if inVain && errors.Is(err, ErrUnknownKid) {
 		return nil, s.away
 	}
@@ -77,14 +85,14 @@ func (s *Set) beginning() bool {
 }
 
 // findAfterRefresh asks the sources for newer keys and looks again.
-func (s *Set) findAfterRefresh(ctx context.Context, p *patience, kid string) (*Key, error) {
+func (s *Set) findAfterRefresh(ctx context.Context, p *patience, id keyID) (*Key, error) {
 	// A load that was on its way already may have read the document before the
 	// key was added to it; hence a second round, which starts a load of its own
 	// if the limiter lets it.
 	for range 2 {
 		waits, crowded := s.askSources()
-		inVain := s.awaitAll(ctx, waits, p, kid)
-		k, err := s.find(ctx, kid)
+		inVain := s.awaitAll(ctx, waits, p, id)
+		k, err := s.find(id)
 		switch {
 		case !errors.Is(err, ErrUnknownKid):
 			return k, err
@@ -122,14 +130,14 @@ func (s *Set) askSources() (waits []wait, crowded bool) {
 
 // awaitAll waits for the loads until the key is there, and reports whether it
 // gave up before they ended.
-func (s *Set) awaitAll(ctx context.Context, waits []wait, p *patience, kid string) (inVain bool) {
+func (s *Set) awaitAll(ctx context.Context, waits []wait, p *patience, id keyID) (inVain bool) {
 	defer func() {
 		for _, w := range waits {
 			w.release()
 		}
 	}()
 	for _, w := range waits {
-		if s.await(ctx, w.done, p, kid) {
+		if s.await(ctx, w.done, p, id) {
 			return true
 		}
 	}
@@ -138,10 +146,10 @@ func (s *Set) awaitAll(ctx context.Context, waits []wait, p *patience, kid strin
 
 // await waits for done, or the key whichever source brings it, and reports
 // whether it gave up before.
-func (s *Set) await(ctx context.Context, done <-chan struct{}, p *patience, kid string) (inVain bool) {
+func (s *Set) await(ctx context.Context, done <-chan struct{}, p *patience, id keyID) (inVain bool) {
 	for {
 		replaced := s.union.Load().replaced
-		if _, err := s.find(ctx, kid); err == nil {
+		if _, err := s.find(id); err == nil {
 			return false
 		}
 		select {

@@ -15,7 +15,8 @@ import (
 
 // Limits and defaults of a [URL].
 const (
-	// MaxURLBytes is the longest document that is read.
+	// MaxURLBytes is the longest document that is read, unless [URLConfig] says
+	// otherwise.
 	MaxURLBytes = 512 << 10
 	// FetchTimeout bounds one fetch, from the look-up of the name to the last
 	// byte of the document.
@@ -59,6 +60,15 @@ type URLConfig struct {
 	// until the first fetch succeeds, for as long as StaleIfError allows since
 	// they were confirmed. Default: none.
 	Seed Snapshot
+	// MaxKeys is how many keys of a document are read, at most 1000; those after
+	// them are skipped. Default, when 0: 100.
+	MaxKeys int
+	// MaxBytes is the longest document that is read, at most 4 MiB. Default, when
+	// 0: 512 KiB.
+	MaxBytes int
+	// Issuers reads whose keys these are, from [IssuerMember] of each JWK: see
+	// [Limits]. Default: the member counts as little as others that aren't known.
+	Issuers bool
 	// UserAgent is sent with every fetch; default "signpost-jwks".
 	UserAgent string
 	// Clock is the time; default [time.Now].
@@ -97,6 +107,8 @@ func NewURL(cfg URLConfig) (*URL, error) {
 		return nil, errors.New("jwks: refresh and stale_if_error must not be negative")
 	case cfg.Refresh > 0 && cfg.Refresh < minRefresh:
 		return nil, fmt.Errorf("jwks: refresh %s is too short: at least %s", cfg.Refresh, minRefresh)
+	case cfg.MaxKeys < 0 || cfg.MaxKeys > DefaultMaxKeys, cfg.MaxBytes < 0 || cfg.MaxBytes > DefaultMaxBytes:
+		return nil, fmt.Errorf("jwks: at most %d keys and %d MiB can be read of a URL", DefaultMaxKeys, DefaultMaxBytes>>20)
 	case cfg.StaleIfError == 0:
 		cfg.StaleIfError = max(DefaultStaleIfError, 2*cfg.Refresh)
 	case cfg.StaleIfError < minRefresh:
@@ -106,6 +118,12 @@ func NewURL(cfg URLConfig) (*URL, error) {
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
+	}
+	if cfg.MaxKeys == 0 {
+		cfg.MaxKeys = MaxURLKeys
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = MaxURLBytes
 	}
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "signpost-jwks"

@@ -81,6 +81,10 @@ func TestHubCommand(t *testing.T) {
 	h.answer(t, h.consentPage(t), cardPIN)
 	var signatures signed
 	require.NoError(t, json.Unmarshal((<-answers).body, &signatures))
+	eventually(t, patience, func() (bool, string) {
+		_, err := os.Stat(h.door)
+		return os.IsNotExist(err), "the way to the question is still there"
+	})
 	uploaded := a.upload(t, request.Token, signed{Signatures: signatures.Signatures, Certificate: signatures.Certificate}.json(t))
 	require.Equal(t, http.StatusOK, uploaded.status, "%s", uploaded.body)
 	a.requireResult(t, request.Token).requireVerifies(t, h.card.roots(t), "RS1", false, documents)

@@ -65,14 +65,14 @@ func TestHubCompatibility(t *testing.T) {
 	const ok, notProcessed, refused = 0, 0x53494703, 0x534947F1
 	for _, c := range []struct {
 		name, argument, algorithm string
-		unsigned                  bool
+		unsigned, again           bool
 		status                    int
 		says                      string
 	}{
 		{name: "base64 JSON RS256", argument: unsignedRequest(t, "RS256", documents), algorithm: "RS256", unsigned: true},
 		{name: "base64 JSON RS1", argument: unsignedRequest(t, "RS1", documents), algorithm: "RS1", unsigned: true},
 		{name: "JWT", argument: signedRequest, algorithm: "RS1"},
-		{name: "JWT again", argument: signedRequest, status: notProcessed, says: "signed"},
+		{name: "JWT again", argument: signedRequest, algorithm: "RS1", again: true},
 		{name: "JWT for another site", argument: st.app.mint(t, st.app.claims(documents, nil)), status: notProcessed, says: "aud"},
 		{name: "not base64", argument: "%", status: notProcessed, says: "base64"},
 		{name: "refused", argument: unsignedRequest(t, "RS256", documents), algorithm: "RS256", unsigned: true, status: refused, says: "did not agree"},
@@ -89,10 +89,14 @@ func TestHubCompatibility(t *testing.T) {
 				if c.unsigned {
 					asked.shot("hub-unsigned")
 				}
-				if c.status == ok {
+				switch {
+				case c.again:
+					asked.shot("hub-again")
+					asked.press("Hand over")
+				case c.status == ok:
 					asked.enter(cardPIN)
 					asked.press("Sign")
-				} else {
+				default:
 					asked.press("Refuse")
 				}
 			}

@@ -74,7 +74,8 @@ type hubServer struct {
 	port   int
 	base   string
 	client *http.Client
-	seen   int // addresses that it has opened and that were looked at
+	seen   int    // addresses that it has opened and that were looked at
+	door   string // the file that led to the last of them
 }
 
 // newHubServer prepares a hub at a port that isn't running yet.
@@ -87,11 +88,11 @@ func newHubServer(t testing.TB, card softCard) *hubServer {
 	h.base = plainURL(h.port)
 	// Another program takes the place of the one that servers run.
 	h.prefix = []string{"/bin/sh", "-c", `shift; exec "$0" "$@"`, path}
-	// Instead of a browser's window, the address of what is to be opened goes to a
-	// file.
+	// Instead of opening a browser's window, the file that is to be opened and where
+	// it leads are noted in another.
 	bin := filepath.Join(h.dir, "bin")
 	require.NoError(t, os.Mkdir(bin, 0o700))
-	h.write(t, "bin/xdg-open", "#!/bin/sh\nprintf '%s\\n' \"$1\" >>\""+h.openedFile()+"\"\n")
+	h.write(t, "bin/xdg-open", "#!/bin/sh\nprintf '%s %s\\n' \"$*\" \"$(sed -n 's/.*url=\\([^\"]*\\)\".*/\\1/p' \"$1\")\" >>\""+h.openedFile()+"\"\n")
 	require.NoError(t, os.Chmod(filepath.Join(bin, "xdg-open"), 0o700)) //nolint:gosec // it is a program
 	h.env = append(h.env, "PATH="+bin+":"+os.Getenv("PATH"), "SOFTHSM2_CONF="+card.Config)
 	return h
@@ -187,15 +188,16 @@ func (h *hubServer) requireDiscreet(t testing.TB, a *application) {
 	require.NotContains(t, log, cardPIN)
 	require.NotContains(t, log, wrongPIN)
 	require.NotContains(t, log, cardHolder)
-	for _, address := range h.opened(t) {
-		require.NotContains(t, log, address[len(address)-16:])
+	for _, opened := range h.opened(t) {
+		require.NotContains(t, log, opened[len(opened)-16:])
 	}
 	if a != nil {
 		a.secrets.requireAbsent(t, "the hub's log", log)
 	}
 }
 
-// opened are the addresses that the hub has opened.
+// opened are the files that the hub has opened, each with the address to which
+// it leads.
 func (h *hubServer) opened(t testing.TB) []string {
 	t.Helper()
 	b, err := os.ReadFile(h.openedFile())
@@ -219,10 +221,12 @@ func (h *hubServer) consentPage(t testing.TB) (address string) {
 		if len(all) <= h.seen {
 			return false, "the hub has not opened a page"
 		}
-		address = all[h.seen]
+		h.door, address, _ = strings.Cut(all[h.seen], " ")
 		return true, ""
 	})
 	h.seen++
+	// The arguments of a browser can be read by all users of the computer.
+	require.NotContains(t, h.door, address[len(address)-16:])
 	require.Regexp(t, "^"+h.base+"/consent/[A-Z2-7]{40,}$", address)
 	return address
 }
@@ -230,9 +234,9 @@ func (h *hubServer) consentPage(t testing.TB) (address string) {
 // consent opens the page that the hub opens, beside the tab that made it ask.
 func (h *hubServer) consent(b *tab) *tab {
 	b.Helper()
-	address := h.consentPage(b)
+	h.consentPage(b)
 	c := b.beside()
-	c.visit(address)
+	c.visit("file://" + h.door)
 	c.shows("asking")
 	return c
 }

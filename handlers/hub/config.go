@@ -89,9 +89,12 @@ type RequestKeys struct {
 	// URL of the origin that asks.
 	Audience string
 	// Issuer is the only iss whose requests these keys may verify. When empty,
-	// they verify those of any.
+	// the keys say themselves whose they are ([jwks.Key]); those that don't verify
+	// requests of any iss, of which the log warns.
 	Issuer string
-	Keys   jwks.KeySource
+	// Keys may also have the method KeyOf of [jwks.Set]. Without it a kid is that
+	// of one key.
+	Keys jwks.KeySource
 }
 
 // Hub is a signing hub. It is safe for concurrent use.
@@ -104,8 +107,12 @@ type Hub struct {
 	slot    chan struct{} // holds the running operation
 	using   sync.RWMutex  // held for reading while the signer is in use
 	replays replays
-	shared  shared
+	shown   shown
 	signalr connections
+	unbound sync.Map // audiences that were warned about
+
+	watchers  sync.WaitGroup
+	cardWatch time.Duration // of shown; tests shorten it
 
 	// closing ends, by close, what is running.
 	closing context.Context
@@ -149,7 +156,8 @@ func New(c Config) (*Hub, error) {
 		return nil, err
 	}
 	h.config = c
-	h.replays.now, h.signalr.now = c.Now, c.Now
+	h.replays.now, h.signalr.now, h.shown.now = c.Now, c.Now, c.Now
+	h.cardWatch = cardWatch
 	h.closing, h.close = context.WithCancel(context.Background())
 	switch consent := c.Consent.(type) {
 	case never:
@@ -258,6 +266,7 @@ func checkAddress(address string) (port int, err error) {
 func (h *Hub) Close() error {
 	h.close()
 	h.using.Lock()
-	defer h.using.Unlock()
+	h.using.Unlock() //nolint:staticcheck // nobody begins any more, and those who had have ended
+	h.watchers.Wait()
 	return nil
 }

@@ -49,8 +49,8 @@ type Question struct {
 	// Origin is the web site that asks.
 	Origin string
 	// Issuer is the client of the signing service that made the request, and
-	// Subject whom it wants to sign, as the signed request says. Keys that are not
-	// bound to an issuer ([RequestKeys]) vouch for their service's clients
+	// Subject whom it wants to sign, as the signed request says. Keys that don't
+	// say whose they are ([RequestKeys]) vouch for their service's clients
 	// together: each of them can name another. Both are empty for a request that
 	// is Unsigned.
 	Issuer, Subject string
@@ -58,6 +58,11 @@ type Question struct {
 	Unsigned  bool
 	Algorithm string // RS256 or RS1
 	Documents []Document
+	// Signed is how many of the documents, from the first, were signed before,
+	// when the answer got lost or signing broke off. They aren't signed again: the
+	// signatures are handed over together with those of the others, if there are
+	// any.
+	Signed int
 	// Certificates are those to choose one from, the likeliest first, or those
 	// to be shown to the web site.
 	Certificates []*Certificate

@@ -31,9 +31,11 @@ type PageConsent struct {
 
 // NewPageConsent makes a Consenter whose pages are opened by open, which is
 // called once for every operation and doesn't block: it starts a browser, or
-// tells the user the address. The address is a secret between the hub and the
-// user: whoever has it can agree in the user's name, though not without the PIN,
-// where there is one. An error ends the operation.
+// tells the user the address. Its context ends when the question does. The
+// address is a secret between the hub and the user: whoever has it can agree in
+// the user's name, though not without the PIN, where there is one. So it must
+// not become an argument of a program, which other users can read: see
+// [Doorway]. An error ends the operation.
 func NewPageConsent(open func(ctx context.Context, url string) error) (*PageConsent, error) {
 	if open == nil {
 		return nil, errors.New("hub: the consent pages need a function that opens them")

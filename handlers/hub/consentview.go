@@ -54,6 +54,9 @@ type consentData struct {
 	Algorithm    string
 	Documents    []documentView
 	Count        string // of documents
+	Again        string // tells of what was signed before
+	Verb         string // of the button
+	ShownFor     string // how long certificates may be seen
 	Done, Total  int
 	Certificates []certificateView
 	Chosen       string // id of a certificate
@@ -151,7 +154,8 @@ func (d *consentPage) view() *consentData {
 	data := &consentData{
 		Hub: q.Hub, Signing: q.Kind == AskSignatures, Origin: q.Origin, Issuer: line(q.Issuer), Subject: line(q.Subject),
 		Unsigned: q.Unsigned, Algorithm: q.Algorithm, Chosen: d.certificate, Step: d.step, Hint: d.hint,
-		Done: d.done, Total: len(q.Documents), Count: plural(len(q.Documents), "document"),
+		Done: d.done, Total: len(q.Documents), Count: plural(len(q.Documents), "document"), Again: againText(q), Verb: "Sign",
+		ShownFor: plural(int(shownFor/time.Hour), "hour"),
 	}
 	if !d.until.IsZero() {
 		data.Refresh = int((d.until.Sub(now) + expiryRefresh) / time.Second)
@@ -159,9 +163,13 @@ func (d *consentPage) view() *consentData {
 	var pin *PINRequest
 	switch d.state {
 	case stateAsking:
-		data.State, data.Title = "asking", "Show your certificates?"
-		if data.Signing {
-			data.Title = "Sign " + data.Count + "?"
+		switch {
+		case !data.Signing:
+			data.State, data.Title, data.Verb = "asking", "Show your certificates?", "Show"
+		case q.Signed == len(q.Documents):
+			data.State, data.Title, data.Verb = "asking", "Hand over your signatures again?", "Hand over"
+		default:
+			data.State, data.Title = "asking", "Sign "+data.Count+"?"
 			pin = q.PIN
 		}
 		data.Documents = viewDocuments(q.Documents)

@@ -37,7 +37,7 @@ func FuzzSign(f *testing.F) {
 	f.Add(`{"request":"\u0061..","request":1}`)
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"RS512"}), jwt.WithTimeFunc(h.clock.now), jwt.WithExpirationRequired())
 	f.Fuzz(func(t *testing.T, body string) {
-		h.replays.used = nil
+		h.replays.used, h.replays.kept = nil, 0
 		w := serve(t, h.Hub, http.MethodPost, "/hub/v1/sign", typeJSON, body)
 		var m map[string]any
 		if err := json.Unmarshal(w.Body.Bytes(), &m); err != nil {
@@ -105,7 +105,7 @@ func FuzzSignalR(f *testing.F) {
 	f.Add(`data={"H":"signinghub","M":"requestToSign","A":["`+base64.StdEncoding.EncodeToString([]byte(`{"algorithm":"RS1","payload":"YQ=="}`))+`"],"I":1e3}`, `[]`)
 	f.Add(`data=%7B%7D&data=`, `[{"name":1}]`)
 	f.Fuzz(func(t *testing.T, form, data string) {
-		h.replays.used, h.signalr.all = nil, nil
+		h.replays.used, h.replays.kept, h.signalr.all = nil, 0, nil
 		w := serve(t, h.Hub, http.MethodGet, "/signalr/negotiate?connectionData="+url.QueryEscape(data), typeForm, "")
 		if w.Code != http.StatusOK && w.Code != http.StatusBadRequest {
 			t.Fatalf("status %d: %s", w.Code, w.Body)

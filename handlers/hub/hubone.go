@@ -52,7 +52,8 @@ func (h *Hub) serveInfo(w http.ResponseWriter, r *http.Request) {
 	}{"1", h.config.Name, status.Algorithms, status.Card})
 }
 
-// status asks the signer. While it signs, it isn't asked: the card is in use,
+// status asks the signer, and ends the consents to show certificates when there
+// is no card. While it signs, it isn't asked: the card is in use,
 // so it is there.
 func (h *Hub) status(ctx context.Context) Status {
 	both := []string{RS256, RS1}
@@ -72,6 +73,9 @@ func (h *Hub) status(ctx context.Context) Status {
 			h.config.Logger.ErrorContext(ctx, "signer failed", "operation", "status", "code", string(e.Code), "error", causeOf(e))
 		}
 		status.Card = CardAbsent
+	}
+	if status.Card == CardAbsent {
+		h.shown.forget()
 	}
 	if len(status.Algorithms) == 0 {
 		status.Algorithms = both

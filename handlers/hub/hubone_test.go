@@ -100,8 +100,8 @@ func TestSignMany(t *testing.T) {
 	assert.Equal(t, http.StatusBadRequest, a.StatusCode)
 }
 
-// TestSignedOnce: a JWT is good for one signature, but may be tried again until
-// there is one.
+// TestSignedOnce: a JWT is good for one set of signatures, but may be tried
+// again until there is one, and is answered with the same one afterwards.
 func TestSignedOnce(t *testing.T) {
 	f := newFixture(t, nil)
 	token := f.token(nil)
@@ -110,19 +110,24 @@ func TestSignedOnce(t *testing.T) {
 	assert.Equal(t, http.StatusConflict, a.StatusCode)
 	assert.Equal(t, "no_card", a.json(t)["error"])
 	f.signer.set(func() { f.signer.absent = false })
-	require.Equal(t, http.StatusOK, f.postSign(token).StatusCode)
+	first := f.postSign(token)
+	require.Equal(t, http.StatusOK, first.StatusCode)
+	// The card isn't needed for what was signed.
+	f.signer.set(func() { f.signer.certificates, f.signer.absent = []Certificate{goodCertificate(t)}, true })
 	a = f.postSign(token)
-	assert.Equal(t, http.StatusBadRequest, a.StatusCode)
-	assert.Equal(t, "request_invalid", a.json(t)["error"])
-	assert.Contains(t, a.body, "has been signed")
+	assert.Equal(t, http.StatusOK, a.StatusCode)
+	assert.Equal(t, first.body, a.body)
+	assert.Contains(t, f.log.String(), "signatures given again")
+	f.signer.set(func() { f.signer.absent = false })
 	_, signed := f.signer.count()
 	assert.Equal(t, 2, signed)
 	require.Equal(t, http.StatusOK, f.postSign(f.token(map[string]any{"jti": "another"})).StatusCode)
 
 	// It is remembered until it has run out, and no longer.
 	f.clock.add(299_000_000_000)
-	assert.Equal(t, http.StatusBadRequest, f.postSign(token).StatusCode)
+	assert.Equal(t, first.body, f.postSign(token).body)
 	f.clock.add(1_000_000_000)
+	assert.Contains(t, f.postSign(token).body, "run out")
 	require.Equal(t, http.StatusOK, f.postSign(f.token(nil)).StatusCode)
 	assert.Len(t, f.replays.used, 1)
 }
@@ -136,7 +141,15 @@ func TestSignInPart(t *testing.T) {
 	m := a.json(t)
 	assert.Len(t, m["signatures"], 1)
 	assert.Equal(t, []any{map[string]any{"id": "b", "error": "no_card"}}, m["failed"])
-	assert.Equal(t, http.StatusBadRequest, f.postSign(token).StatusCode, "it was signed, in part")
+	// When nothing more can be signed, the answer says why.
+	f.signer.failAt = 1
+	assert.Equal(t, http.StatusConflict, f.postSign(token).StatusCode)
+	f.signer.failAt = 0
+	again := f.postSign(token).json(t)
+	requireSigned(t, again, RS256)
+	assert.Equal(t, m["signatures"], again["signatures"].([]any)[:1])
+	_, signed := f.signer.count()
+	assert.Equal(t, 2, signed, "each document once")
 }
 
 func TestErrors(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -63,7 +62,7 @@ func (h *Hub) certificates(ctx context.Context, origin string) ([]*Certificate, 
 	if err != nil {
 		return nil, err
 	}
-	if h.shared.has(origin, certificates) {
+	if h.shown.has(origin, certificates) {
 		return certificates, nil
 	}
 	dialog, err := h.config.Consent.Begin(ctx, Question{
@@ -78,7 +77,7 @@ func (h *Hub) certificates(ctx context.Context, origin string) ([]*Certificate, 
 	if err != nil {
 		return nil, err
 	}
-	h.shared.add(origin, certificates)
+	h.remember(origin, certificates)
 	return certificates, nil
 }
 
@@ -86,6 +85,7 @@ func (h *Hub) certificates(ctx context.Context, origin string) ([]*Certificate, 
 // first.
 func (h *Hub) usable(ctx context.Context) ([]*Certificate, error) {
 	all, err := h.config.Signer.Certificates(ctx)
+	h.shown.endWithCard(err)
 	if err != nil {
 		return nil, err
 	}
@@ -161,37 +161,53 @@ func (h *Hub) sign(ctx context.Context, origin string, r *request, certificateID
 		return nil, err
 	}
 	defer end()
-	if err := h.replays.claim(r); err != nil {
+	before, err := h.replays.find(r)
+	if err != nil {
 		return nil, err
 	}
-	o, err := h.consentAndSign(ctx, origin, r, certificateID)
-	if err != nil {
-		h.replays.release(r)
+	o, err := h.consentAndSign(ctx, origin, r, certificateID, before)
+	switch {
+	case err != nil:
 		return nil, err
+	case o.fault != nil && ctx.Err() != nil:
+		// Nobody waits for the part any more, so it doesn't leave, and need not bind
+		// the next attempt.
+		return nil, ctx.Err()
+	}
+	again := before.complete(r)
+	if !again {
+		h.replays.keep(o)
 	}
 	sum := sha256.Sum256(o.certificate.Leaf.Raw)
 	log := h.config.Logger.With("origin", origin, "iss", r.issuer, "algorithm", r.algorithm,
 		"documents", len(r.documents), "signed", len(o.made), "certificate", hex.EncodeToString(sum[:]))
-	if o.fault != nil {
+	switch {
+	case o.fault != nil:
 		log.ErrorContext(ctx, "signed in part", "code", string(o.fault.Code), "error", causeOf(o.fault))
-	} else {
+	case again:
+		log.InfoContext(ctx, "signatures given again")
+	default:
 		log.InfoContext(ctx, "signed")
 	}
 	return o, nil
 }
 
-func (h *Hub) consentAndSign(ctx context.Context, origin string, r *request, certificateID string) (o *outcome, err error) {
-	choice, err := h.choice(ctx, r, certificateID)
+// consentAndSign asks the user, also for what was signed before and is only
+// handed over again: it is another request of the web site.
+func (h *Hub) consentAndSign(ctx context.Context, origin string, r *request, certificateID string, before *signedBefore) (o *outcome, err error) {
+	choice, err := h.choiceAfter(ctx, r, certificateID, before)
 	if err != nil {
 		return nil, err
 	}
 	question := Question{
 		Kind: AskSignatures, Hub: h.config.Name, Origin: origin, Issuer: r.issuer, Subject: r.subject,
 		Unsigned: r.digest == nil, Algorithm: r.algorithm, Documents: r.documents, Certificates: choice,
-		Now: h.config.Now(), Timeout: h.config.UserTimeout,
+		Signed: before.count(), Now: h.config.Now(), Timeout: h.config.UserTimeout,
 	}
-	if status, err := h.config.Signer.Status(ctx); err == nil {
-		question.PIN = status.PIN
+	if !before.complete(r) {
+		if status, err := h.config.Signer.Status(ctx); err == nil {
+			question.PIN = status.PIN
+		}
 	}
 	dialog, err := h.config.Consent.Begin(ctx, question)
 	if err != nil {
@@ -219,7 +235,33 @@ func (h *Hub) consentAndSign(ctx context.Context, origin string, r *request, cer
 	if !r.expires.IsZero() && !r.expires.After(h.config.Now()) {
 		return nil, invalid("The request has run out while the hub waited for the user.")
 	}
-	return h.run(ctx, r, certificate, dialog, answer.PIN)
+	if before.complete(r) {
+		return &outcome{r, certificate, before.made, nil}, nil
+	}
+	return h.run(ctx, r, certificate, before, dialog, answer.PIN)
+}
+
+// choiceAfter is choice for a request of which documents may have been signed
+// before. The others are signed with the same certificate, so that there is one
+// set of signatures for one JWT, whatever became of the first part.
+func (h *Hub) choiceAfter(ctx context.Context, r *request, certificateID string, before *signedBefore) ([]*Certificate, error) {
+	switch {
+	case before == nil:
+		return h.choice(ctx, r, certificateID)
+	case certificateID != "" && certificateID != before.certificate.ID:
+		return nil, invalid("This JWT has been signed with another certificate. The application must make a new request.")
+	case before.complete(r):
+		return []*Certificate{before.certificate}, nil
+	}
+	all, err := h.choice(ctx, r, certificateID)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(c *Certificate) bool { return !c.Leaf.Equal(before.certificate.Leaf) })
+	if len(all) == 0 {
+		return nil, &Error{Code: CodeNoCertificate, Message: "The first of these documents were signed with another smartcard. Insert that one, or have the application make a new request.", RetriesLeft: -1}
+	}
+	return all, nil
 }
 
 // choice returns the certificates that can sign the request, the likeliest
@@ -256,13 +298,16 @@ func foreign(c *Certificate, subject string) int {
 	return 1
 }
 
-// run has the signer sign. The PIN that the user gave with their consent is used
-// for the first question only: a wrong one must not be tried again.
-func (h *Hub) run(ctx context.Context, r *request, certificate *Certificate, dialog Dialog, pin string) (*outcome, error) {
-	documents := make([][]byte, len(r.documents))
-	for i, d := range r.documents {
-		documents[i] = d.Content
+// run has the signer sign what wasn't signed before. The PIN that the user gave
+// with their consent is used for the first question only: a wrong one must not be
+// tried again.
+func (h *Hub) run(ctx context.Context, r *request, certificate *Certificate, before *signedBefore, dialog Dialog, pin string) (*outcome, error) {
+	signed := before.count()
+	documents := make([][]byte, 0, len(r.documents)-signed)
+	for _, d := range r.documents[signed:] {
+		documents = append(documents, d.Content)
 	}
+	dialog.Progress(signed)
 	made, err := h.config.Signer.Sign(ctx, SignRequest{
 		CertificateID: certificate.ID,
 		Algorithm:     r.algorithm,
@@ -277,50 +322,23 @@ func (h *Hub) run(ctx context.Context, r *request, certificate *Certificate, dia
 			defer cancel()
 			return dialog.PIN(ctx, q)
 		},
-		Progress: dialog.Progress,
+		Progress: func(done int) { dialog.Progress(signed + done) },
 	})
+	h.shown.endWithCard(err)
 	switch {
 	case len(made) > len(documents), err == nil && len(made) < len(documents):
 		return nil, fmt.Errorf("hub: the signer returned %d signatures of %d documents: %w", len(made), len(documents), cmp.Or(err, errCount))
 	case err != nil && len(made) == 0:
 		return nil, err
-	case err != nil:
-		return &outcome{r, certificate, made, asError(err)}, nil
 	}
-	return &outcome{r, certificate, made, nil}, nil
+	if before != nil {
+		made = slices.Concat(before.made, made)
+	}
+	o := &outcome{request: r, certificate: certificate, made: made}
+	if err != nil {
+		o.fault = asError(err)
+	}
+	return o, nil
 }
 
 var errCount = errors.New("that is the wrong number")
-
-// shared remembers which certificates the user has shown to which web site, as
-// long as the hub runs, so that one batch needs one consent.
-type shared struct {
-	mu    sync.Mutex
-	known map[string][sha256.Size]byte // by origin
-}
-
-func (s *shared) has(origin string, certificates []*Certificate) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sum, ok := s.known[origin]
-	return ok && sum == sumOf(certificates)
-}
-
-func (s *shared) add(origin string, certificates []*Certificate) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.known == nil {
-		s.known = make(map[string][sha256.Size]byte)
-	}
-	s.known[origin] = sumOf(certificates)
-}
-
-// sumOf stands for a list of certificates: another card needs another consent.
-func sumOf(certificates []*Certificate) [sha256.Size]byte {
-	hash := sha256.New()
-	for _, c := range certificates {
-		sum := sha256.Sum256(c.Leaf.Raw)
-		hash.Write(sum[:])
-	}
-	return [sha256.Size]byte(hash.Sum(nil))
-}

@@ -64,7 +64,7 @@ func (h *Hub) verify(ctx context.Context, token []byte, origin string) (*request
 	if asked, ok := originOf(c.audience); !ok || asked != origin {
 		return nil, invalid("The JWT's aud is not an address of the web site that asks.")
 	}
-	key, err := h.requestKey(ctx, c, kid)
+	key, source, err := h.requestKey(ctx, c, kid)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +74,12 @@ func (h *Hub) verify(ctx context.Context, token []byte, origin string) (*request
 	}
 	if err := h.checkTimes(c); err != nil {
 		return nil, err
+	}
+	if key.Issuer == "" && source.Issuer == "" {
+		if _, warned := h.unbound.LoadOrStore(source.Audience, true); !warned {
+			h.config.Logger.WarnContext(ctx, "keys of requests don't say whose they are: each client of the signing service can name another one as the issuer",
+				"audience", source.Audience)
+		}
 	}
 	digest := sha256.Sum256(token)
 	return &request{
@@ -101,48 +107,66 @@ func readHeader(encoded []byte) (kid string, err error) {
 	return header.Kid, nil
 }
 
-// requestKey finds the key of a request. One that is for every kid comes after
-// those that have this very kid.
-func (h *Hub) requestKey(ctx context.Context, c *claims, kid string) (*jwks.Key, error) {
-	var nameless *jwks.Key
+// issuerKeys is a [jwks.KeySource] that may know whose keys it has.
+type issuerKeys interface {
+	KeyOf(ctx context.Context, issuer, kid string) (*jwks.Key, error)
+}
+
+// findKey finds a key in a source. One that says whose it is must be the
+// issuer's, whatever the source makes of that.
+func findKey(ctx context.Context, source jwks.KeySource, issuer, kid string) (key *jwks.Key, err error) {
+	if s, ok := source.(issuerKeys); ok {
+		key, err = s.KeyOf(ctx, issuer, kid)
+	} else {
+		key, err = source.Key(ctx, kid)
+	}
+	if err == nil && key != nil && key.Issuer != "" && key.Issuer != issuer {
+		return nil, jwks.ErrUnknownKid
+	}
+	return key, err
+}
+
+// requestKey finds the key of a request, and among which it was. One that is for
+// every kid comes after those that have this very kid.
+func (h *Hub) requestKey(ctx context.Context, c *claims, kid string) (nameless *jwks.Key, in RequestKeys, _ error) {
 	away := jwks.ErrUnknownKid
 	for _, source := range h.config.Requests {
 		if source.Audience != "" && source.Audience != c.audience || source.Issuer != "" && source.Issuer != c.issuer {
 			continue
 		}
-		key, err := source.Keys.Key(ctx, kid)
+		key, err := findKey(ctx, source.Keys, c.issuer, kid)
 		switch {
 		case err == nil && key == nil:
 			away = jwks.ErrUnavailable
 		case err == nil && key.Kid == kid:
-			return h.checkKey(key)
+			return key, source, h.checkKey(key)
 		case err == nil && nameless == nil:
-			nameless = key
+			nameless, in = key, source
 		case err != nil && !errors.Is(err, jwks.ErrUnknownKid):
 			away = err
 		}
 	}
 	switch {
 	case nameless != nil:
-		return h.checkKey(nameless)
+		return nameless, in, h.checkKey(nameless)
 	case errors.Is(away, jwks.ErrUnknownKid):
-		return nil, invalid("The JWT's kid is that of no key that this hub trusts.")
+		return nil, in, invalid("The JWT's kid is that of no key that this hub trusts.")
 	default:
-		return nil, &Error{
+		return nil, in, &Error{
 			Code: CodeInternal, RetriesLeft: -1, Err: away,
 			Message: "The hub can't look up the keys of the signing service now. Try again later.",
 		}
 	}
 }
 
-func (h *Hub) checkKey(key *jwks.Key) (*jwks.Key, error) {
+func (h *Hub) checkKey(key *jwks.Key) error {
 	switch {
 	case key.Kty != jwks.TypeRSA, key.Alg != "" && key.Alg != requestAlg:
-		return nil, invalid("The JWT's key is not for " + requestAlg + ".")
+		return invalid("The JWT's key is not for " + requestAlg + ".")
 	case key.Bits < h.config.MinKeyBits:
-		return nil, invalid("The JWT's key is too small for this hub.")
+		return invalid("The JWT's key is too small for this hub.")
 	}
-	return key, nil
+	return nil
 }
 
 // verifies checks an RS512 signature.

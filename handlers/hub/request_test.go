@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"context"
+	"crypto/rsa"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -141,6 +143,66 @@ func TestRequestKeys(t *testing.T) {
 	f.config.Requests, f.config.MinKeyBits = []RequestKeys{{Keys: clientKeys(t)}}, 4096
 	_, err := f.verify(t.Context(), []byte(f.token(nil)), site)
 	require.ErrorContains(t, err, "too small")
+}
+
+// TestRequestIssuers: keys that say whose they are verify requests of that issuer
+// only, and two issuers may have one kid.
+func TestRequestIssuers(t *testing.T) {
+	one, err := jwks.NewKey("key-1", "RS512", &clientKey().PublicKey)
+	require.NoError(t, err)
+	two, err := jwks.NewKey("key-1", "RS512", &foreignKey().PublicKey)
+	require.NoError(t, err)
+	index, skipped := jwks.NewIndex(jwks.Keys{one.For("client-1"), two.For("client-2")})
+	require.Empty(t, skipped)
+	// What doesn't know of issuers must not make the keys anybody's.
+	plain := struct{ jwks.KeySource }{givenKey{one.For("client-1")}}
+	for _, c := range []struct {
+		name   string
+		keys   jwks.KeySource
+		signer *rsa.PrivateKey
+		iss    string
+		wrong  string
+	}{
+		{"its own", index, clientKey(), "client-1", ""},
+		{"the other's own", index, foreignKey(), "client-2", ""},
+		{"names the other", index, clientKey(), "client-2", "signature is not valid"},
+		{"is named by the other", index, foreignKey(), "client-1", "signature is not valid"},
+		{"names nobody", index, clientKey(), "client-3", "kid is that of no key"},
+		{"plain source", plain, clientKey(), "client-1", ""},
+		{"plain source, another issuer", plain, clientKey(), "client-2", "kid is that of no key"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t, func(config *Config) { config.Requests = []RequestKeys{{Audience: base, Keys: c.keys}} })
+			token := signToken(t, c.signer, "key-1", f.goodClaims(map[string]any{"iss": c.iss}))
+			_, err := f.verify(t.Context(), []byte(token), site)
+			if c.wrong == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.wrong)
+			}
+			assert.NotContains(t, f.log.String(), "don't say whose they are")
+		})
+	}
+}
+
+// givenKey is a source with one key for all.
+type givenKey struct{ key *jwks.Key }
+
+func (g givenKey) Key(context.Context, string) (*jwks.Key, error) { return g.key, nil }
+
+// TestUnboundKeysWarn: keys that say nothing are as good as before, and the log
+// tells once what that means.
+func TestUnboundKeysWarn(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Requests[0].Audience = base })
+	for range 2 {
+		_, err := f.verify(t.Context(), []byte(f.token(map[string]any{"iss": "anybody"})), site)
+		require.NoError(t, err)
+	}
+	assert.Equal(t, 1, strings.Count(f.log.String(), "don't say whose they are"))
+	f = newFixture(t, func(c *Config) { c.Requests[0].Issuer = "client-1" })
+	_, err := f.verify(t.Context(), []byte(f.token(nil)), site)
+	require.NoError(t, err)
+	assert.NotContains(t, f.log.String(), "don't say whose they are")
 }
 
 // TestOriginOfRequest: a request made for one of the hub's sites can't be signed

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Console is where a user reads and writes: a terminal.
@@ -54,6 +55,7 @@ func (d *terminalDialog) show() {
 	switch {
 	case q.Kind == AskCertificates:
 		d.print("%s asks to see your certificates, which hold your name and number.", q.Origin)
+		d.print("It may see them for %s, until the card is taken out or the hub is stopped.", plural(int(shownFor/time.Hour), "hour"))
 		d.certificates(false)
 		return
 	case q.Unsigned:
@@ -63,6 +65,9 @@ func (d *terminalDialog) show() {
 		d.print("%s asks for your signature on %s (%s).", q.Origin, plural(len(q.Documents), "document"), q.Algorithm)
 		d.print("  Application:     %s", flat(line(q.Issuer)))
 		d.print("  To be signed by: %s", flat(line(q.Subject)))
+	}
+	if again := againText(q); again != "" {
+		d.print("%s", again)
 	}
 	d.documents(len(q.Documents) <= openUpTo)
 	d.certificates(len(q.Certificates) > 1)
@@ -102,9 +107,12 @@ func (d *terminalDialog) certificates(numbered bool) {
 
 // Confirm implements Dialog.
 func (d *terminalDialog) Confirm(ctx context.Context) (Answer, error) {
-	prompt := "Show them? [y]es, [n]o: "
-	if d.question.Kind == AskSignatures {
-		prompt = "Sign? [y]es, [n]o, [s]how the documents: "
+	prompt := "Sign? [y]es, [n]o, [s]how the documents: "
+	switch q := &d.question; {
+	case q.Kind != AskSignatures:
+		prompt = "Show them? [y]es, [n]o: "
+	case q.Signed == len(q.Documents):
+		prompt = "Hand over your signatures again? [y]es, [n]o, [s]how the documents: "
 	}
 	for {
 		text, err := d.read(ctx, prompt, false)

@@ -171,6 +171,18 @@ func viewCertificates(certificates []*Certificate, now time.Time) []certificateV
 	return all
 }
 
+// againText tells of what was signed before; it is empty when nothing was.
+func againText(q *Question) string {
+	switch rest := len(q.Documents) - q.Signed; {
+	case q.Signed == 0:
+		return ""
+	case rest == 0:
+		return "You have signed this already. The web site asks for the same signatures again, as it does when it lost them. Nothing new is signed."
+	default:
+		return fmt.Sprintf("%d of these were signed before, when signing broke off. The other %d will be signed now.", q.Signed, rest)
+	}
+}
+
 // retriesText says how many wrong PINs a card still takes.
 func retriesText(r PINRequest) string {
 	switch {
