@@ -43,6 +43,12 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	if err == nil {
 		err = errors.Join(f.Sync(), syncFolder(filepath.Dir(path)))
 	}
+	if malformed(err) { // a backup is often the first to read all
+		_ = s.trusted(context.WithoutCancel(ctx), "backing up", func() error {
+			s.report(err)
+			return nil
+		})
+	}
 	if err != nil {
 		_ = os.Remove(path)
 		return storage.Unavailable("backing up to "+path, err)

@@ -179,7 +179,34 @@ func harmless(err error) bool {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
 		return true
 	}
-	return ownFault(err)
+	return noRoom(err) || ownFault(err)
+}
+
+// noRoom reports whether a want of memory or of room on the disk has come as
+// one of SQLite's I/O errors: that of the index of the write-ahead log, which
+// is written without a sync.
+func noRoom(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code() == sqlite3.SQLITE_IOERR_NOMEM || e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE)
+}
+
+// damaged reports whether a failed read says that the disk or the file can't
+// be trusted any more.
+func damaged(err error) bool {
+	switch code(err) {
+	case sqlite3.SQLITE_IOERR:
+		return !noRoom(err)
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return true
+	}
+	return false
+}
+
+// malformed reports whether an error is about what the file holds, and not
+// about the disk.
+func malformed(err error) bool {
+	c := code(err)
+	return c == sqlite3.SQLITE_CORRUPT || c == sqlite3.SQLITE_NOTADB
 }
 
 // ownFault reports whether the fault lies in one operation's own values.

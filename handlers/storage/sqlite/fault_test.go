@@ -110,7 +110,11 @@ func TestDiskFull(t *testing.T) {
 	p, err := s.Notifications(t.Context(), storage.Query{ServiceID: benchService})
 	require.NoError(t, err, "reads go on")
 	assert.Equal(t, stored, p.Total)
+	for range 3 {
+		require.ErrorIs(t, s.Ping(t.Context()), storage.ErrUnavailable, "health tells what callers meet, though a page would do for itself")
+	}
 	pages(1_000_000)
+	require.NoError(t, s.Ping(t.Context()))
 	_, err = s.Create(t.Context(), benchCreation(time.Now()))
 	require.NoError(t, err, "recovers by itself")
 	count, err := s.Counter(t.Context(), benchCreation(time.Now()).Limits[0].Key)

@@ -61,6 +61,9 @@ type Store struct {
 	faultMu sync.RWMutex
 	fault   error
 	readers chan *conn
+	// damage is what a read has found while fault was nil; the writer makes
+	// it the fault before it commits anything else.
+	damage atomic.Pointer[error]
 
 	// failpoint is called before each commit, for tests of faults.
 	failpoint func() error
@@ -212,7 +215,8 @@ func (s *Store) enter(ctx context.Context, doing string) error {
 
 func (s *Store) leave() { s.running.Done() }
 
-// Ping reads and writes.
+// Ping reads and writes. After a write for which the disk had no room, it fails
+// until there is room for more than a few pages.
 func (s *Store) Ping(ctx context.Context) error {
 	err := s.read(ctx, "checking the database", func(c *conn) error {
 		_, _, err := c.one(ctx, `SELECT 1 FROM meta LIMIT 1`)
@@ -224,11 +228,20 @@ func (s *Store) Ping(ctx context.Context) error {
 	s.writing.Add(1) // so that a hanging disk can't keep the caller beyond ctx
 	defer s.writing.Add(-1)
 	return s.write(ctx, "checking the database", func(w *writer) error {
-		_, err := w.c.exec(w.ctx, `INSERT INTO meta (name, value) VALUES ('ping', x'')
-			ON CONFLICT (name) DO UPDATE SET value = excluded.value`)
+		size := 0
+		if w.full {
+			size = probe
+		}
+		_, err := w.c.exec(w.ctx, `INSERT INTO meta (name, value) VALUES ('ping', zeroblob(?))
+			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, size)
+		w.probed = w.full
 		return err
 	})
 }
+
+// probe is what Ping writes on a disk that was full: where one page has room, a
+// notification may have none.
+const probe = 256 << 10
 
 // SecretsKey returns the key that seals the secrets of API keys.
 func (s *Store) SecretsKey(ctx context.Context) ([]byte, error) {
@@ -258,6 +271,9 @@ func (s *Store) trusted(ctx context.Context, doing string, f func() error) error
 	if s.fault != nil {
 		return storage.Unavailable(doing, s.fault)
 	}
+	if damage := s.damage.Load(); damage != nil {
+		return storage.Unavailable(doing, *damage)
+	}
 	return f()
 }
 
@@ -266,7 +282,11 @@ func (s *Store) withReader(ctx context.Context, doing string, f func(c *conn) er
 	select {
 	case c := <-s.readers:
 		defer func() { s.readers <- c }()
-		return classify(doing, f(c))
+		err := f(c)
+		if damaged(err) {
+			s.report(err)
+		}
+		return classify(doing, err)
 	case <-ctx.Done():
 		return storage.Unavailable(doing, ctx.Err())
 	}

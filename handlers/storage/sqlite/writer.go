@@ -108,6 +108,8 @@ type writer struct {
 	m   *mirror
 
 	first      bool // not connected before
+	full       bool // the disk had no room, as far as is known
+	probed     bool // the transaction asks whether it has again
 	batch      []*op
 	backfilled int // frames written at the last checkpoint
 	largeLog   int // pages in the log from which it is truncated
@@ -178,6 +180,7 @@ func (w *writer) connect(ctx context.Context) (err error) {
 	}
 	w.s.faultMu.Lock()
 	w.s.readers, w.s.fault = readers, nil
+	w.s.damage.Store(nil) // all that could report it have ended: disconnect has waited
 	w.s.faultMu.Unlock()
 	return nil
 }
@@ -189,12 +192,12 @@ func (w *writer) direct(o *op) bool {
 		return false
 	}
 	defer w.turn.Unlock()
-	if w.fault != nil || len(w.s.ops) > 0 {
+	if w.unusable() != nil || len(w.s.ops) > 0 {
 		return false
 	}
 	w.batch = append(w.batch[:0], o)
 	if w.fault = w.commitBatch(); w.fault != nil {
-		w.s.faulty <- struct{}{}
+		w.s.alarm()
 	}
 	return true
 }
@@ -224,13 +227,13 @@ func (w *writer) work(first *op) bool {
 	defer w.turn.Unlock()
 	if first != nil {
 		w.collect(first)
-		if w.fault == nil {
+		if w.unusable() == nil {
 			w.fault = w.commitBatch()
 		} else {
 			w.answerBatch(w.fault)
 		}
 	}
-	if w.fault != nil {
+	for w.unusable() != nil { // more than once when a read meets it again
 		if !w.recover(w.fault) {
 			return false
 		}
@@ -352,6 +355,9 @@ func (w *writer) transaction(ops []*op) (err error) {
 	if err != nil {
 		return w.failed(ops, errors.Join(err, w.undo()))
 	}
+	if w.probed {
+		w.full, w.probed = false, false
+	}
 	created := w.m.created
 	w.m.commit()
 	w.publish()
@@ -374,6 +380,8 @@ func (w *writer) publish() {
 
 func (w *writer) failed(ops []*op, err error) error {
 	w.m.rollback()
+	w.probed = false
+	w.full = w.full || code(err) == sqlite3.SQLITE_FULL
 	for _, o := range ops {
 		o.err = err
 	}
