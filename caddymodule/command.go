@@ -24,7 +24,7 @@ Commands of Signpost, which signs and verifies requests.
 any server that speaks the protocol. 'hub' runs on the computer of whoever
 signs. 'service', 'template', 'client', 'storage' and 'delivery' talk to the
 admin API of a running Caddy (--address, or --config to read the address from);
-'storage copy' works on databases that nobody uses.`,
+'storage copy' works on the databases themselves.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			// Without these, cobra prints the help for an unknown subcommand
 			// and reports success.

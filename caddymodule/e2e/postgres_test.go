@@ -191,7 +191,8 @@ func TestUploadsOverNodes(t *testing.T) {
 	}
 }
 
-// A stopped node's data moves to PostgreSQL: ids, queue, keys.
+// A node's data moves to PostgreSQL while it runs, and what has come since after
+// it has stopped: ids, queue, keys.
 func TestStorageCopy(t *testing.T) {
 	t.Parallel()
 	_, dsn := newDatabase(t)
@@ -207,25 +208,28 @@ func TestStorageCopy(t *testing.T) {
 	other := *c
 	other.identity = identity{stored, secret}
 	var ids []int64
-	for i := range 20 {
+	for i := range 10 {
 		ids = append(ids, c.send(t, fmt.Sprint(i)).ID)
+	}
+	move := []string{"signpost", "storage", "copy", "--from", "sqlite:signpost.db", "--to", "postgres:" + dsn, "--secrets-key", nodesKey}
+	seen := s.ok(t, append(move, "--dry-run")...)
+	assert.Regexp(t, `(?m)^notification +10 +0 +differs$`, seen)
+	early := s.ok(t, move...)
+	assert.Regexp(t, `(?m)^notification +10 +10$`, early)
+	assert.Contains(t, early, "The source is in use")
+	for i := range 10 {
+		ids = append(ids, c.send(t, fmt.Sprint(10+i)).ID)
 	}
 	body := smsBody("again")
 	authorization, err := c.sign(http.MethodPost, "/notifications/sms", body)
 	require.NoError(t, err)
 	first, err := c.doAs(authorization, http.MethodPost, "/notifications/sms", body)
 	require.NoError(t, err)
-	move := []string{"signpost", "storage", "copy", "--from", "sqlite:signpost.db", "--to", "postgres:" + dsn, "--secrets-key", nodesKey}
-
-	inUse := s.run(t, move...)
-	assert.Equal(t, 1, inUse.code)
-	assert.Contains(t, inUse.stderr, "in use by")
 	s.stop(t)
 	out := s.ok(t, move...)
-	assert.Regexp(t, `(?m)^notification +21$`, out)
-	again := s.run(t, move...)
-	assert.Equal(t, 1, again.code)
-	assert.Contains(t, again.stderr, "the target isn't empty")
+	assert.Regexp(t, `(?m)^notification +21 +21$`, out, "all are in flight")
+	assert.Contains(t, out, "the target is complete")
+	assert.Contains(t, s.ok(t, append(move, "--verify")...), "are the same")
 
 	// Now delivery works, by a provider of the same name.
 	works := newProvider(t, nil)
@@ -241,4 +245,8 @@ func TestStorageCopy(t *testing.T) {
 	other.must(t, http.StatusOK, http.MethodGet, "/notifications", nil)
 	c.awaitDelivered(t, patience*2)
 	assert.Greater(t, c.send(t, "new").ID, ids[len(ids)-1])
+	s.stop(t)
+	again := s.run(t, move...)
+	assert.Equal(t, 1, again.code)
+	assert.Contains(t, again.stderr, "has been used since")
 }

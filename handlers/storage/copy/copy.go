@@ -1,26 +1,13 @@
-// Package copy moves the data of one back end into another: from a SQLite
-// database that nobody uses, a stopped node's or a backup, into an empty
-// PostgreSQL database. Everything keeps its id, so that what clients have stored
-// stays valid, and what is queued is sent by the nodes on the new database.
-//
-// The copy is one transaction: it is there as a whole, its counts verified, or
-// not at all.
 package copy
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
-	"os"
-	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	_ "modernc.org/sqlite" // the driver of that name
+	"golang.org/x/sync/errgroup"
 
 	"github.com/signpost-gateway/signpost/handlers/storage"
 	"github.com/signpost-gateway/signpost/handlers/storage/postgres"
@@ -29,18 +16,26 @@ import (
 
 // Config says from where to where.
 type Config struct {
-	// From is the source. It must exist, and no process may use it. Opening it
-	// brings its schema up to date.
-	From sqlite.Config
-	// To is the target, which is migrated, and must be empty. Other nodes may
-	// run on it: they wait until the copy is done.
-	To postgres.Config
+	// From is the source. It must exist. It isn't written to, except that a
+	// SQLite database which nobody uses is brought to this program's schema.
+	From Place
+	// To is the target. It is made where it can be, and migrated. It must be
+	// empty or follow this source, and no node may run on it.
+	To Place
 	// Reseal returns the secret of an API key, which is sealed under the
 	// source's secrets key, sealed under the target's. Required.
 	Reseal func(k storage.APIKey, from, to *storage.Sealer) ([]byte, error)
 	// Progress is told now and then how far a table has come; optional. It is
 	// called by one goroutine.
 	Progress func(Progress)
+	// Now is the clock by which expired rows are looked for. Default: time.Now.
+	Now func() time.Time
+}
+
+// Place is one database: exactly one of its fields is set.
+type Place struct {
+	SQLite   *sqlite.Config
+	Postgres *postgres.Config
 }
 
 // Progress is how far the copy has come.
@@ -50,220 +45,326 @@ type Progress struct {
 	AllDone, AllTotal int64
 }
 
-// Count is the number of rows that a table has got.
+// Count is what has become of a table.
 type Count struct {
-	Table string
-	Rows  int64
+	Table   string
+	Rows    int64 // in the source, and in the target
+	Written int64 // by this copy
 }
 
-// NotEmptyError says that the target has data.
+// Result is what a copy has done.
+type Result struct {
+	// Counts are those of the tables, in the order in which they were copied.
+	Counts []Count
+	// Live says that the source is in use: what changes after the copy's moment
+	// isn't in the target, which mustn't be used yet.
+	Live bool
+	// Followed says that the target held an earlier copy, and that only
+	// differences were written.
+	Followed bool
+	// Anew says that the differences that were found didn't explain the counts,
+	// so that everything was copied again.
+	Anew bool
+}
+
+// The reasons for which a target is refused.
+var (
+	ErrOtherSource = errors.New("the target was filled from another source: copy into a new database")
+	ErrUsed        = errors.New("the target has been used since it was filled: copy into a new database, " +
+		"or go on with it if the move is done")
+	ErrSameDatabase = errors.New("source and target are the same database")
+	ErrNodes        = errors.New("nodes of Signpost run on the target: stop them, and start them when the copy is complete")
+)
+
+// NotEmptyError says that the target has data that no copy has brought.
 type NotEmptyError struct {
 	Table string
 	Rows  int64
+	Hint  string // how the target is emptied
 }
 
 func (e *NotEmptyError) Error() string {
-	return fmt.Sprintf("the target isn't empty: its table %s has %d rows; copy into a new database, "+
-		"or remove what is there with DROP SCHEMA signpost CASCADE", e.Table, e.Rows)
+	return fmt.Sprintf("the target isn't empty: its table %s has %d rows; copy into a new database, or remove what is there%s",
+		e.Table, e.Rows, e.Hint)
 }
 
-// lockTimeout is how long the tables of the target may be in use by others.
-const lockTimeout = 10 * time.Second
+// sweepMargin is how much later than here a clock of the nodes may be: a row
+// that expires after it can't have been swept yet. Only what it costs depends
+// on it, since counts that don't agree lead to a full copy.
+const sweepMargin = time.Hour
 
-// Run copies. Its result lists the tables in the order in which they were
-// copied.
-func Run(ctx context.Context, cfg Config) (counts []Count, err error) {
-	if cfg.Reseal == nil {
-		return nil, errors.New("copy: Reseal is required")
+// Run copies.
+func Run(ctx context.Context, cfg Config) (out Result, err error) {
+	cfg, err = cfg.complete()
+	if err != nil {
+		return out, err
 	}
-	if cfg.Progress == nil {
-		cfg.Progress = func(Progress) {}
+	defer func() { err = interrupted(ctx, err) }()
+	from, err := cfg.From.source(ctx, true)
+	if err != nil {
+		return out, fmt.Errorf("the source: %w", err)
 	}
-	if _, err := os.Stat(cfg.From.Path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no database %s", cfg.From.Path)
+	defer func() { err = errors.Join(err, from.close()) }()
+	to, err := cfg.To.target(ctx)
+	if err != nil {
+		return out, fmt.Errorf("the target: %w", err)
 	}
-	r := &run{cfg: cfg}
-	source := sqlite.New(cfg.From) // holds the lock, and gives leases of a dead process back
-	if err := source.Open(ctx); err != nil {
-		return nil, fmt.Errorf("the source: %w", err)
+	defer func() { err = errors.Join(err, to.close()) }()
+	r := &run{cfg: cfg, from: from, to: to}
+	if err := r.copy(ctx); err != nil {
+		return out, err
 	}
-	defer func() { err = errors.Join(err, source.Close()) }()
-	target := postgres.New(cfg.To) // migrates, and checks the secrets key
-	if err := target.Open(ctx); err != nil {
-		return nil, fmt.Errorf("the target: %w", err)
+	return r.result, nil
+}
+
+func (c Config) complete() (Config, error) {
+	if c.Reseal == nil {
+		return c, errors.New("copy: Reseal is required")
 	}
-	if err := target.Close(); err != nil {
-		return nil, err
+	for _, p := range []Place{c.From, c.To} {
+		if (p.SQLite == nil) == (p.Postgres == nil) {
+			return c, errors.New("copy: source and target are each one of SQLite and Postgres")
+		}
 	}
-	if err := r.sealers(ctx, source); err != nil {
-		return nil, err
+	if c.Progress == nil {
+		c.Progress = func(Progress) {}
 	}
-	return r.all(ctx)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, nil
+}
+
+// interrupted says so when that is why there is an error: what a driver makes of
+// it differs.
+func interrupted(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("interrupted, and the target is as it was before: %w", context.Cause(ctx))
 }
 
 // run is one copy.
 type run struct {
 	cfg      Config
-	from, to *storage.Sealer
-	source   *sql.Tx
-	target   pgx.Tx
+	from     source
+	to       target
+	held     []int64
+	result   Result
 	progress Progress
 }
 
-func (r *run) sealers(ctx context.Context, source storage.Backend) error {
-	key, err := source.SecretsKey(ctx)
+func (r *run) copy(ctx context.Context) error {
+	identity, delta, err := r.begin(ctx)
 	if err != nil {
 		return err
 	}
-	if r.from, err = storage.NewSealer(key); err != nil {
+	r.result.Live, r.result.Followed = r.from.live(), delta != nil
+	if err := r.tables(ctx, delta); err != nil {
 		return err
 	}
-	r.to, err = storage.NewSealer(r.cfg.To.SecretsKey)
-	return err
-}
-
-func (r *run) all(ctx context.Context) (counts []Count, err error) {
-	path, err := filepath.Abs(r.cfg.From.Path)
-	if err != nil {
-		return nil, err
-	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=ro"}).String())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	if r.source, err = db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}); err != nil {
-		return nil, fmt.Errorf("reading the source: %w", err)
-	}
-	defer func() { _ = r.source.Rollback() }() //nolint:errcheck // it has only read
-
-	config, err := pgx.ParseConfig(r.cfg.To.DSN)
-	if err != nil {
-		return nil, errors.New("the DSN of the target can't be parsed")
-	}
-	// A copy takes as long as it takes.
-	config.RuntimeParams["statement_timeout"] = "0"
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("the target: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
-	if r.target, err = conn.Begin(ctx); err != nil {
-		return nil, fmt.Errorf("the target: %w", err)
-	}
-	defer func() { _ = r.target.Rollback(context.WithoutCancel(ctx)) }() //nolint:errcheck // nothing after a commit
-	if counts, err = r.tables(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.target.Commit(ctx); err != nil {
-		return nil, fmt.Errorf("committing the copy: %w", err)
-	}
-	return counts, nil
-}
-
-// tables copies one table after the other, in a transaction.
-func (r *run) tables(ctx context.Context) ([]Count, error) {
-	if err := r.claim(ctx); err != nil {
-		return nil, err
-	}
-	sizes := make([]int64, len(tables))
-	for i, t := range tables {
-		if err := r.source.QueryRowContext(ctx, "SELECT count(*) FROM "+t.from).Scan(&sizes[i]); err != nil {
-			return nil, fmt.Errorf("counting %s in the source: %w", t.name, err)
-		}
-		r.progress.AllTotal += sizes[i]
-	}
-	counts := make([]Count, len(tables))
-	for i, t := range tables {
-		r.progress.Table, r.progress.Done, r.progress.Rows = t.name, 0, sizes[i]
-		if err := r.table(ctx, t, sizes[i]); err != nil {
-			return nil, fmt.Errorf("copying %s: %w", t.name, err)
-		}
-		counts[i] = Count{t.name, sizes[i]}
-	}
-	return counts, r.finish(ctx)
-}
-
-// claim keeps others from writing, and refuses a target with data.
-func (r *run) claim(ctx context.Context) error {
-	names := make([]string, len(tables))
-	for i, t := range tables {
-		names[i] = "signpost." + t.name
-	}
-	if _, err := r.target.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
-		return err
-	}
-	if _, err := r.target.Exec(ctx, "LOCK TABLE "+strings.Join(names, ", ")+", signpost.total IN SHARE ROW EXCLUSIVE MODE"); err != nil {
-		return fmt.Errorf("locking the tables of the target: is a node busy with it?: %w", err)
-	}
-	for _, t := range tables {
-		var n int64
-		if err := r.target.QueryRow(ctx, "SELECT count(*) FROM signpost."+t.name).Scan(&n); err != nil {
+	sums, err := r.verify(ctx)
+	if _, ok := errors.AsType[*mismatchError](err); ok && delta != nil {
+		r.result.Anew = true
+		if err := r.tables(ctx, nil); err != nil {
 			return err
 		}
-		if n > 0 {
-			return &NotEmptyError{t.name, n}
-		}
+		sums, err = r.verify(ctx)
 	}
-	// Sums, and numbers of services, that an earlier life of the tables left.
-	_, err := r.target.Exec(ctx, "DELETE FROM signpost.total")
-	return err
+	if err != nil {
+		return err
+	}
+	numbers, err := r.from.numbers(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the source's numbers: %w", err)
+	}
+	if err := r.to.finish(ctx, numbers, sums); err != nil {
+		return fmt.Errorf("setting what follows from the rows: %w", err)
+	}
+	m := mark{Source: identity, Live: r.result.Live, Held: r.held}
+	if m.Settled, err = r.from.settled(ctx); err != nil {
+		return err
+	}
+	if m.Used, err = r.to.used(ctx); err != nil {
+		return err
+	}
+	if err := r.to.setMark(ctx, m); err != nil {
+		return fmt.Errorf("marking the target: %w", err)
+	}
+	if err := r.to.commit(ctx); err != nil {
+		return fmt.Errorf("committing the copy: %w", err)
+	}
+	r.to.tidy(ctx, r.result.Live)
+	return nil
 }
 
-// progressEvery is how many rows pass between two reports.
-const progressEvery = 1000
+// begin refuses a target that can't be meant, and says what is to be copied into
+// it: everything when that is nil.
+func (r *run) begin(ctx context.Context) (identity string, d *delta, err error) {
+	if identity, err = r.from.identity(ctx); err != nil {
+		return "", nil, err
+	}
+	own, err := r.to.identity(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	if own == identity {
+		return "", nil, ErrSameDatabase
+	}
+	m, err := r.to.mark(ctx)
+	if err != nil {
+		return "", nil, fmt.Errorf("reading the target's mark: %w", err)
+	}
+	if m == nil {
+		for _, t := range tables {
+			switch n, err := r.to.count(ctx, t, nil); {
+			case err != nil:
+				return "", nil, err
+			case n > 0:
+				return "", nil, &NotEmptyError{t.name, n, r.to.hint()}
+			}
+		}
+		return identity, nil, nil
+	}
+	if m.Source != identity {
+		return "", nil, ErrOtherSource
+	}
+	used, err := r.to.used(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	if used != m.Used {
+		return "", nil, ErrUsed
+	}
+	return identity, &delta{after: m.Settled, expired: r.cfg.Now().Add(sweepMargin).UnixMicro(), ids: m.Held}, nil
+}
 
-// table copies the rows, and counts those that have arrived.
-func (r *run) table(ctx context.Context, t table, size int64) error {
-	rows, err := r.source.QueryContext(ctx, "SELECT "+t.read+" FROM "+t.from) //nolint:gosec // G202: constants of this package
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }() //nolint:errcheck // its errors are those of Err
-	columns, err := rows.Columns()
-	if err != nil {
-		return err
-	}
-	values := make([]any, len(columns))
-	targets := make([]any, len(columns))
-	for i := range values {
-		targets[i] = &values[i]
-	}
-	r.cfg.Progress(r.progress)
-	_, err = r.target.CopyFrom(ctx, pgx.Identifier{"signpost", t.name}, t.write, pgx.CopyFromFunc(func() ([]any, error) {
-		if !rows.Next() {
-			return nil, rows.Err()
+// tables copies one table after the other: what delta says of those that may be
+// large, and all of the others.
+func (r *run) tables(ctx context.Context, d *delta) error {
+	parts := make([]*delta, len(tables))
+	if d != nil {
+		flying, err := r.to.flying(ctx)
+		if err != nil {
+			return fmt.Errorf("reading what is in flight in the target: %w", err)
 		}
-		if err := rows.Scan(targets...); err != nil {
-			return nil, err
+		d.ids = append(d.ids, flying...)
+	}
+	counts := make([]Count, len(tables))
+	r.progress, r.held = Progress{}, nil
+	for i, t := range tables {
+		if t.large {
+			parts[i] = d
 		}
-		r.progress.Done++
-		r.progress.AllDone++
-		if r.progress.Done%progressEvery == 0 {
-			r.cfg.Progress(r.progress)
+		n, err := r.from.count(ctx, t, parts[i])
+		if err != nil {
+			return fmt.Errorf("counting %s in the source: %w", t.name, err)
 		}
-		if t.change != nil {
-			if err := t.change(r, values); err != nil {
-				return nil, err
+		counts[i] = Count{Table: t.name, Written: n}
+		r.progress.AllTotal += n
+	}
+	if r.result.Followed {
+		for i, t := range slices.Backward(tables) { // what refers to others first
+			if err := r.to.remove(ctx, t, parts[i]); err != nil {
+				return fmt.Errorf("removing what has changed of %s in the target: %w", t.name, err)
 			}
 		}
-		for i, v := range values {
-			if text, ok := v.(string); ok {
-				values[i] = postgres.EncodeText(text)
-			}
+	}
+	for i, t := range tables {
+		r.progress.Table, r.progress.Done, r.progress.Rows = t.name, 0, counts[i].Written
+		if err := r.table(ctx, t, parts[i]); err != nil {
+			return fmt.Errorf("copying %s: %w", t.name, err)
 		}
-		return values, nil
-	}))
-	if err != nil {
-		return err
 	}
-	r.cfg.Progress(r.progress)
-	var arrived int64
-	if err := r.target.QueryRow(ctx, "SELECT count(*) FROM signpost."+t.name).Scan(&arrived); err != nil {
-		return err
-	}
-	if arrived != size {
-		return fmt.Errorf("the source has %d rows, and the target %d", size, arrived)
-	}
+	r.result.Counts = counts
 	return nil
+}
+
+const (
+	// A batch of rows is written at once.
+	batchRows  = 2000
+	batchBytes = 8 << 20
+)
+
+func (r *run) table(ctx context.Context, t *table, d *delta) error {
+	r.cfg.Progress(r.progress)
+	var batch [][]any
+	size := 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := r.to.insert(ctx, t, batch, d != nil)
+		r.progress.Done += int64(len(batch))
+		r.progress.AllDone += int64(len(batch))
+		r.cfg.Progress(r.progress)
+		batch, size = batch[:0], 0
+		return err
+	}
+	if err := r.from.read(ctx, t, d, func(row []any) error {
+		if t.change != nil {
+			if err := t.change(r, row); err != nil {
+				return err
+			}
+		}
+		batch = append(batch, row)
+		if size += sizeOf(row); len(batch) < batchRows && size < batchBytes {
+			return nil
+		}
+		return flush()
+	}); err != nil {
+		return err
+	}
+	return flush()
+}
+
+func sizeOf(row []any) (n int) {
+	for _, v := range row {
+		switch v := v.(type) {
+		case string:
+			n += len(v)
+		case []byte:
+			n += len(v)
+		}
+	}
+	return n
+}
+
+// mismatchError says that the target isn't what the source is.
+type mismatchError struct{ what string }
+
+func (e *mismatchError) Error() string { return e.what }
+
+// verify compares the counts of all tables, and of the notifications those by
+// service and state, which it returns.
+func (r *run) verify(ctx context.Context) (have sums, err error) {
+	var want sums
+	both, inner := errgroup.WithContext(ctx) // the longest part of a copy that follows
+	both.Go(func() (err error) { want, err = r.from.sums(inner); return err })
+	both.Go(func() (err error) { have, err = r.to.sums(inner); return err })
+	if err := both.Wait(); err != nil {
+		return nil, fmt.Errorf("counting notifications: %w", err)
+	}
+	if err := want.compare(have); err != nil {
+		return nil, err
+	}
+	for i, t := range tables {
+		if t.name == "notification" {
+			r.result.Counts[i].Rows = have.all()
+			continue
+		}
+		have, err := r.to.count(ctx, t, nil)
+		if err != nil {
+			return nil, fmt.Errorf("counting %s in the target: %w", t.name, err)
+		}
+		want, err := r.from.count(ctx, t, nil)
+		if err != nil {
+			return nil, fmt.Errorf("counting %s in the source: %w", t.name, err)
+		}
+		if have != want {
+			return nil, &mismatchError{fmt.Sprintf("the counts don't agree: %s has %d rows in the source, and %d in the target", t.name, want, have)}
+		}
+		r.result.Counts[i].Rows = have
+	}
+	return have, nil
 }

@@ -5,12 +5,11 @@ package copy_test
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -44,238 +43,407 @@ func reseal(k storage.APIKey, from, to *storage.Sealer) ([]byte, error) {
 	return to.Seal(plain, k.Name), nil
 }
 
-func creation(service, code string, channel storage.Channel) storage.Creation {
-	return storage.Creation{Notification: storage.Notification{
-		UUID: uuid.Must(uuid.NewV7()), ServiceID: service, KeyName: "live", KeyType: storage.KeyNormal, Channel: channel,
-		TemplateID: "1", TemplateVersion: 1, To: "+447700900123", Reference: "ref " + code, Subject: "On \x00 Monday", Body: "Your code is " + code,
-		Status: storage.StatusCreated, Sender: "acme", CreatedAt: start, UpdatedAt: start, ExpiresAt: start.Add(24 * time.Hour),
-	}}
-}
-
-// fill makes notifications in every state, and a row in every other table.
-func fill(t *testing.T, s storage.Backend) (ids map[string][]int64) {
+func newSQLite(t *testing.T, key []byte) copy.Place {
 	t.Helper()
-	ctx := t.Context()
-	ids = make(map[string][]int64)
-	require.NoError(t, s.PutService(ctx, storage.Service{ID: tenantA, Name: "Äpfel", CreatedAt: start}))
-	sealer, err := storage.NewSealer(keyOne)
-	require.NoError(t, err)
-	require.NoError(t, s.AddKey(ctx, storage.APIKey{ServiceID: tenantA, Name: "live", Type: storage.KeyNormal,
-		Secret: sealer.Seal([]byte("secret"), "live"), CreatedAt: start}))
-	require.NoError(t, s.AddKey(ctx, storage.APIKey{ServiceID: tenantA, Name: "old", Type: storage.KeyTest,
-		Secret: sealer.Seal([]byte("older"), "old"), CreatedAt: start}))
-	require.NoError(t, s.RevokeKey(ctx, tenantA, "old", start.Add(time.Minute)))
-	for range 2 {
-		_, err := s.PutTemplate(ctx, storage.Template{ServiceID: tenantB, ID: "1", Channel: storage.SMS, Body: "((code))", CreatedAt: start})
-		require.NoError(t, err)
-	}
-	statuses := []storage.Status{
-		"", storage.StatusCreated, storage.StatusSending, storage.StatusDelivered, storage.StatusTemporaryFailure,
-		storage.StatusPermanentFailure, storage.StatusTechnicalFailure,
-	}
-	for i := range 70 {
-		service, channel := tenantA, storage.SMS
-		if i%3 == 0 {
-			service, channel = tenantB, storage.Email
-		}
-		c := creation(service, fmt.Sprint(i), channel)
-		c.Idempotency = &storage.Idempotency{Key: bytes.Repeat([]byte{byte(i)}, 32), ExpiresAt: start.Add(time.Hour)}
-		c.Limits = []storage.Limit{{Key: "day/" + service, Max: 1000, ExpiresAt: start.Add(time.Hour)}}
-		made, err := s.Create(ctx, c)
-		require.NoError(t, err)
-		ids[service] = append(ids[service], made.Notification.ID)
-	}
-	for _, channel := range []storage.Channel{storage.SMS, storage.Email} {
-		claims, err := s.Claim(ctx, storage.ClaimRequest{Channel: channel, Limit: 100, Now: start, Lease: time.Minute})
-		require.NoError(t, err)
-		for i, c := range claims {
-			status := statuses[i%len(statuses)]
-			if status == "" {
-				continue // its lease is lost with its process
-			}
-			o := storage.Outcome{Status: status, At: start.Add(time.Second), Reason: "because", Callback: true}
-			switch status {
-			case storage.StatusCreated:
-				o.NextAttempt = start.Add(time.Minute)
-			case storage.StatusSending, storage.StatusDelivered:
-				o.Reason, o.ProviderReference = "", "SM"+fmt.Sprint(c.Notification.ID)
-			}
-			require.NoError(t, s.Complete(ctx, c, o))
-		}
-	}
-	first, err := s.Remember(ctx, storage.ReplayKey{ServiceID: tenantA, Key: []byte("used"), ExpiresAt: start.Add(time.Hour)}, start)
-	require.NoError(t, err)
-	require.True(t, first)
-	require.NoError(t, s.PutSigningClient(ctx, storage.SigningClient{ID: "pharmacy", Name: "P", Keys: []byte(`{"keys":[]}`), Callback: "https://x.example", CreatedAt: start}))
-	for i := range byte(4) {
-		r := storage.SigningRequest{Token: storage.Digest{i + 1}, Client: "pharmacy", Bearer: "b", State: map[bool]string{true: "s"}[i > 0], HasState: i > 0, Status: storage.SigningRequested,
-			CreatedAt: start, Deadline: start.Add(time.Minute), ExpiresAt: start.Add(time.Hour), JWT: []byte("a.b.c")}
-		require.NoError(t, s.CreateSigningRequest(ctx, r))
-		if i > 1 {
-			_, _, err := s.DownloadSigningRequest(ctx, r.Token, &storage.Digest{9})
-			require.NoError(t, err)
-		}
-		if i > 2 {
-			_, _, err := s.SignSigningRequest(ctx, r.Token, []byte("response"), start.Add(time.Hour))
-			require.NoError(t, err)
-		}
-	}
-	return ids
+	return copy.Place{SQLite: &sqlite.Config{Path: filepath.Join(t.TempDir(), "signpost.db"), SecretsKey: key, OpenWait: time.Millisecond}}
 }
 
-// view is all that a back end says.
-type view struct {
-	Services      []storage.Service
-	Keys          []storage.APIKey
-	Templates     []storage.Template
-	Notifications map[string]storage.Page
-	ByKey         []int64
-	Counters      []int64
-	Stats         storage.Stats
-	Callbacks     map[string]time.Time
-	DeadLetters   []storage.Notification
-	Clients       []storage.SigningClient
-	Requests      []storage.SigningRequest
-}
-
-func look(t *testing.T, s storage.Backend, key []byte) (v view) {
+func newPostgres(t *testing.T, key []byte) copy.Place {
 	t.Helper()
-	ctx := t.Context()
-	var err error
-	v.Services, err = s.Services(ctx)
+	server := pgtest.Shared(t)
+	name, err := server.Create(t.Context(), "")
 	require.NoError(t, err)
-	v.Keys, err = s.Keys(ctx, tenantA)
-	require.NoError(t, err)
-	sealer, err := storage.NewSealer(key)
-	require.NoError(t, err)
-	for i, k := range v.Keys {
-		v.Keys[i].Secret, err = sealer.Open(k.Secret, k.Name)
-		require.NoError(t, err)
-	}
-	v.Templates, err = s.Templates(ctx, tenantB)
-	require.NoError(t, err)
-	older, err := s.Template(ctx, tenantB, "1", 1)
-	require.NoError(t, err)
-	v.Templates = append(v.Templates, older)
-	v.Notifications = make(map[string]storage.Page)
-	for _, service := range []string{tenantA, tenantB} {
-		p, err := s.Notifications(ctx, storage.Query{ServiceID: service, Limit: 100})
-		require.NoError(t, err)
-		v.Notifications[service] = p
-		n, err := s.Counter(ctx, "day/"+service)
-		require.NoError(t, err)
-		v.Counters = append(v.Counters, n)
-	}
-	for i := range 70 {
-		service := tenantA
-		if i%3 == 0 {
-			service = tenantB
-		}
-		n, err := s.Idempotent(ctx, service, bytes.Repeat([]byte{byte(i)}, 32))
-		require.NoError(t, err)
-		v.ByKey = append(v.ByKey, n.ID)
-	}
-	v.Stats, err = s.Stats(ctx)
-	require.NoError(t, err)
-	v.Callbacks, err = s.NextCallbacks(ctx, []string{tenantA, tenantB})
-	require.NoError(t, err)
-	v.DeadLetters, err = s.DeadLetters(ctx, storage.DeadLetterQuery{})
-	require.NoError(t, err)
-	v.Clients, err = s.SigningClients(ctx)
-	require.NoError(t, err)
-	for i := range byte(4) {
-		r, err := s.SigningRequest(ctx, storage.Digest{i + 1})
-		require.NoError(t, err)
-		v.Requests = append(v.Requests, r)
-	}
-	return v
+	return copy.Place{Postgres: &postgres.Config{DSN: server.DSN(name), SecretsKey: key}}
 }
 
-func opened(t *testing.T, s storage.Backend) storage.Backend {
+// open starts a node on a place. Closing it stops the node.
+func open(t *testing.T, p copy.Place) storage.Backend {
 	t.Helper()
+	var s storage.Backend
+	if p.SQLite != nil {
+		s = sqlite.New(*p.SQLite)
+	} else {
+		s = postgres.New(*p.Postgres)
+	}
 	require.NoError(t, s.Open(t.Context()))
 	t.Cleanup(func() { assert.NoError(t, s.Close()) })
 	return s
 }
 
-func target(t *testing.T) postgres.Config {
-	t.Helper()
-	server := pgtest.Shared(t)
-	name, err := server.Create(t.Context(), "")
-	require.NoError(t, err)
-	return postgres.Config{DSN: server.DSN(name), SecretsKey: keyTwo}
+// directions are the ways between two kinds of databases.
+var directions = map[string]func(t *testing.T) copy.Config{
+	"SQLite to PostgreSQL": func(t *testing.T) copy.Config {
+		t.Helper()
+		return copy.Config{From: newSQLite(t, keyOne), To: newPostgres(t, keyTwo), Reseal: reseal}
+	},
+	"PostgreSQL to SQLite": func(t *testing.T) copy.Config {
+		t.Helper()
+		return copy.Config{From: newPostgres(t, keyOne), To: newSQLite(t, keyTwo), Reseal: reseal}
+	},
 }
 
-func TestRun(t *testing.T) {
-	from := sqlite.Config{Path: filepath.Join(t.TempDir(), "signpost.db"), SecretsKey: keyOne}
-	source := sqlite.New(from)
-	require.NoError(t, source.Open(t.Context()))
-	ids := fill(t, source)
-	require.NoError(t, source.Close())
-	source = sqlite.New(from) // opened again, it has given the leases back
-	require.NoError(t, source.Open(t.Context()))
-	want := look(t, source, keyOne)
+func eachDirection(t *testing.T, test func(t *testing.T, cfg copy.Config)) {
+	t.Helper()
+	for name, direction := range directions {
+		t.Run(name, func(t *testing.T) { test(t, direction(t)) })
+	}
+}
+
+// From one server to another.
+func TestOneKind(t *testing.T) {
+	testLive(t, copy.Config{From: newPostgres(t, keyOne), To: newPostgres(t, keyTwo), Reseal: reseal})
+}
+
+// requireMoved compares a source and a target that were copied, row by row, and
+// goes on with the target.
+func requireMoved(t *testing.T, l *life, cfg copy.Config) {
+	t.Helper()
+	same, err := copy.Compare(t.Context(), cfg, true)
+	require.NoError(t, err)
+	require.True(t, same.Same(), same.Tables)
+	source, target := open(t, cfg.From), open(t, cfg.To)
+	want, got := l.look(source, keyOne), l.look(target, keyTwo)
 	require.NotEmpty(t, want.Callbacks)
 	require.NotEmpty(t, want.DeadLetters)
-	to := target(t)
-
-	_, err := copy.Run(t.Context(), copy.Config{From: from, To: to, Reseal: reseal})
-	require.ErrorContains(t, err, "in use by", "a source that is in use")
-	require.NoError(t, source.Close())
-
-	var seen []copy.Progress
-	counts, err := copy.Run(t.Context(), copy.Config{From: from, To: to, Reseal: reseal, Progress: func(p copy.Progress) { seen = append(seen, p) }})
-	require.NoError(t, err)
-	assert.Contains(t, counts, copy.Count{Table: "notification", Rows: 70})
-	last := seen[len(seen)-1]
-	assert.Equal(t, last.AllTotal, last.AllDone)
-
-	other := opened(t, postgres.New(to))
-	got := look(t, other, keyTwo)
+	require.NotEmpty(t, want.ByKey)
+	require.NotZero(t, want.Stats.Outstanding)
+	require.Less(t, len(want.Notifications), len(l.uuids), "nothing was swept")
 	assert.Equal(t, want, got)
+	assert.Equal(t, l.replayed(source), l.replayed(target))
 
-	// Life goes on: no id comes twice, nothing is forgotten.
-	made, err := other.Create(t.Context(), creation(tenantA, "new", storage.SMS))
+	// Life goes on: no id comes twice, what was held is sent again.
+	highest := int64(0)
+	for _, n := range want.Notifications {
+		highest = max(highest, n.ID)
+	}
+	next := l.again(target)
+	next.now = next.now.Add(5 * time.Minute)
+	before := len(next.uuids)
+	next.step()
+	require.Len(t, next.uuids, before+4)
+	page, err := target.Notifications(t.Context(), storage.Query{ServiceID: tenantA, Limit: 1})
 	require.NoError(t, err)
-	assert.Greater(t, made.Notification.ID, max(ids[tenantA][len(ids[tenantA])-1], ids[tenantB][len(ids[tenantB])-1]))
-	first, err := other.Remember(t.Context(), storage.ReplayKey{ServiceID: tenantA, Key: []byte("used"), ExpiresAt: start.Add(time.Hour)}, start)
-	require.NoError(t, err)
-	assert.False(t, first, "a used token is new again")
-	claims, err := other.Claim(t.Context(), storage.ClaimRequest{Channel: storage.Email, Limit: 100, Now: start.Add(time.Hour), Lease: time.Minute})
-	require.NoError(t, err)
-	assert.NotEmpty(t, claims)
-	due, err := other.ClaimCallbacks(t.Context(), storage.CallbackRequest{ServiceID: tenantB, Limit: 100, Now: start.Add(time.Hour), Lease: time.Minute})
-	require.NoError(t, err)
-	assert.NotEmpty(t, due)
-
-	_, err = copy.Run(t.Context(), copy.Config{From: from, To: to, Reseal: reseal})
-	var notEmpty *copy.NotEmptyError
-	require.ErrorAs(t, err, &notEmpty)
-	assert.Equal(t, "service", notEmpty.Table)
+	assert.Greater(t, page.Notifications[0].ID, highest)
+	for range 10 {
+		next.step()
+	}
 }
 
-// A copy that ends half-way leaves nothing, and can be made again.
-func TestInterrupted(t *testing.T) {
-	from := sqlite.Config{Path: filepath.Join(t.TempDir(), "signpost.db"), SecretsKey: keyOne}
-	source := sqlite.New(from)
-	require.NoError(t, source.Open(t.Context()))
-	fill(t, source)
+func TestStopped(t *testing.T) {
+	eachDirection(t, func(t *testing.T, cfg copy.Config) {
+		source := open(t, cfg.From)
+		l := newLife(t, source, keyOne)
+		for range 25 {
+			l.step()
+		}
+		require.NoError(t, source.Close())
+		var seen []copy.Progress
+		cfg.Progress = func(p copy.Progress) { seen = append(seen, p) }
+		out, err := copy.Run(t.Context(), cfg)
+		require.NoError(t, err)
+		assert.False(t, out.Live || out.Followed || out.Anew)
+		last := seen[len(seen)-1]
+		assert.Equal(t, last.AllTotal, last.AllDone)
+		assert.NotZero(t, last.AllTotal)
+		requireMoved(t, l, cfg)
+	})
+}
+
+// The source is in use at the first copies, and changes in the middle of them.
+func TestLive(t *testing.T) { eachDirection(t, testLive) }
+
+func testLive(t *testing.T, cfg copy.Config) {
+	t.Helper()
+	source := open(t, cfg.From)
+	l := newLife(t, source, keyOne)
+	for range 25 {
+		l.step()
+	}
+	cfg.Now = func() time.Time { return l.now }
+	for round := range 2 {
+		busy := cfg
+		busy.Progress = func(p copy.Progress) {
+			if p.Done == 0 {
+				l.step()
+			}
+		}
+		out, err := copy.Run(t.Context(), busy)
+		require.NoError(t, err)
+		assert.Equal(t, copy.Result{Counts: out.Counts, Live: true, Followed: round > 0}, out)
+		requireNothingDue(t, l, cfg.To)
+		_, err = copy.Compare(t.Context(), cfg, true)
+		require.ErrorContains(t, err, "waits for its last copy")
+		for range 10 {
+			l.step()
+		}
+	}
 	require.NoError(t, source.Close())
-	to := target(t)
+
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := copy.Run(ctx, copy.Config{From: from, To: to, Reseal: reseal, Progress: func(p copy.Progress) {
+	ended := cfg
+	ended.Progress = func(p copy.Progress) {
 		if p.Table == "idempotency" {
 			cancel()
 		}
-	}})
+	}
+	_, err := copy.Run(ctx, ended)
 	require.ErrorIs(t, err, context.Canceled)
-	_, err = copy.Run(t.Context(), copy.Config{From: from, To: to, Reseal: reseal})
+	require.ErrorContains(t, err, "as it was before")
+	requireNothingDue(t, l, cfg.To)
+
+	out, err := copy.Run(t.Context(), cfg)
 	require.NoError(t, err)
+	assert.Equal(t, copy.Result{Counts: out.Counts, Followed: true}, out)
+	requireMoved(t, l, cfg)
 }
 
-func TestRefusals(t *testing.T) {
-	_, err := copy.Run(t.Context(), copy.Config{From: sqlite.Config{Path: filepath.Join(t.TempDir(), "none.db")}, Reseal: reseal})
+// Who starts a node on a target that waits sends nothing, and calls nobody.
+func requireNothingDue(t *testing.T, l *life, p copy.Place) {
+	t.Helper()
+	s := open(t, p)
+	defer func() { require.NoError(t, s.Close()) }()
+	for _, channel := range []storage.Channel{storage.SMS, storage.Email} {
+		claims, err := s.Claim(t.Context(), storage.ClaimRequest{Channel: channel, Limit: 100, Now: l.now.Add(time.Hour), Lease: time.Minute})
+		require.NoError(t, err)
+		require.Empty(t, claims)
+	}
+	due, err := s.ClaimCallbacks(t.Context(), storage.CallbackRequest{ServiceID: tenantB, Limit: 100, Now: l.now.Add(time.Hour), Lease: time.Minute})
+	require.NoError(t, err)
+	require.Empty(t, due)
+	stats, err := s.Stats(t.Context())
+	require.NoError(t, err)
+	require.NotZero(t, stats.Callbacks)
+}
+
+// Only what has changed is written by a later copy.
+func TestFollowingWritesLittle(t *testing.T) {
+	eachDirection(t, func(t *testing.T, cfg copy.Config) {
+		source := open(t, cfg.From)
+		l := newLife(t, source, keyOne)
+		for range 10 {
+			_, err := source.Create(t.Context(), creation(start))
+			require.NoError(t, err)
+		}
+		claims, err := source.Claim(t.Context(), storage.ClaimRequest{Channel: storage.SMS, Limit: 8, Now: start, Lease: time.Minute})
+		require.NoError(t, err)
+		for _, c := range claims {
+			require.NoError(t, source.Complete(t.Context(), c, storage.Outcome{Status: storage.StatusDelivered, At: start}))
+		}
+		_, err = source.Create(t.Context(), creation(start.Add(time.Hour)))
+		require.NoError(t, err)
+		cfg.Now = func() time.Time { return l.now }
+		_, err = copy.Run(t.Context(), cfg)
+		require.NoError(t, err)
+		_, err = source.Create(t.Context(), creation(start.Add(time.Hour)))
+		require.NoError(t, err)
+		out, err := copy.Run(t.Context(), cfg)
+		require.NoError(t, err)
+		assert.Contains(t, out.Counts, copy.Count{Table: "notification", Rows: 12, Written: 4}, "8 are final")
+	})
+}
+
+// A receipt was faster than its worker, whose report changes a notification once
+// more that is final; one comes to its end; and a dead letter is taken back.
+func TestOldOnesThatChange(t *testing.T) {
+	eachDirection(t, func(t *testing.T, cfg copy.Config) {
+		source := open(t, cfg.From)
+		l := newLife(t, source, keyOne)
+		ctx := t.Context()
+		for range 3 {
+			made, err := source.Create(ctx, creation(start))
+			require.NoError(t, err)
+			l.uuids[made.Notification.UUID] = tenantA
+		}
+		claims, err := source.Claim(ctx, storage.ClaimRequest{Channel: storage.SMS, Limit: 3, Now: start, Lease: time.Hour})
+		require.NoError(t, err)
+		require.Len(t, claims, 3)
+		_, _, err = source.Receipt(ctx, storage.Receipt{
+			Sender: "acme", Reference: claims[0].Notification.UUID.String(), Status: storage.StatusDelivered, At: start,
+		})
+		require.NoError(t, err)
+		require.NoError(t, source.Complete(ctx, claims[1], storage.Outcome{Status: storage.StatusTechnicalFailure, At: start}))
+		_, err = source.Create(ctx, creation(start.Add(time.Hour))) // the others are settled
+		require.NoError(t, err)
+		cfg.Now = func() time.Time { return l.now }
+		out, err := copy.Run(ctx, cfg)
+		require.NoError(t, err)
+		require.True(t, out.Live)
+
+		require.NoError(t, source.Complete(ctx, claims[0], storage.Outcome{
+			Status: storage.StatusSending, At: start.Add(time.Minute), ProviderReference: "late",
+		}))
+		require.NoError(t, source.Complete(ctx, claims[2], storage.Outcome{Status: storage.StatusDelivered, At: start.Add(time.Minute)}))
+		again, err := source.Requeue(ctx, storage.DeadLetterQuery{}, start.Add(time.Minute))
+		require.NoError(t, err)
+		require.Len(t, again, 1)
+		require.NoError(t, source.Close())
+		out, err = copy.Run(ctx, cfg)
+		require.NoError(t, err)
+		assert.Equal(t, copy.Result{Counts: out.Counts, Followed: true}, out)
+		same, err := copy.Compare(ctx, cfg, true)
+		require.NoError(t, err)
+		assert.True(t, same.Same(), same.Tables)
+		assert.Equal(t, l.look(open(t, cfg.From), keyOne), l.look(open(t, cfg.To), keyTwo))
+	})
+}
+
+// A clock that is wrong by more than can be expected costs time, and no data.
+func TestSweptTooEarly(t *testing.T) {
+	eachDirection(t, func(t *testing.T, cfg copy.Config) {
+		source := open(t, cfg.From)
+		l := newLife(t, source, keyOne)
+		for range 30 {
+			l.step()
+		}
+		cfg.Now = func() time.Time { return start.Add(-1000 * time.Hour) }
+		_, err := copy.Run(t.Context(), cfg)
+		require.NoError(t, err)
+		_, err = source.Sweep(t.Context(), storage.SweepRequest{Now: start.Add(24*time.Hour + 5*time.Minute)})
+		require.NoError(t, err)
+		for range 30 {
+			l.step()
+		}
+		require.NoError(t, source.Close())
+		out, err := copy.Run(t.Context(), cfg)
+		require.NoError(t, err)
+		assert.True(t, out.Anew)
+		requireMoved(t, l, cfg)
+	})
+}
+
+func TestRefused(t *testing.T) {
+	eachDirection(t, func(t *testing.T, cfg copy.Config) {
+		source := open(t, cfg.From)
+		l := newLife(t, source, keyOne)
+		for range 5 {
+			l.step()
+		}
+		_, err := copy.Run(t.Context(), cfg)
+		require.NoError(t, err)
+
+		other := cfg
+		if cfg.From.SQLite != nil {
+			other.From = newSQLite(t, keyOne)
+		} else {
+			other.From = newPostgres(t, keyOne)
+		}
+		require.NoError(t, open(t, other.From).Close())
+		_, err = copy.Run(t.Context(), other)
+		require.ErrorIs(t, err, copy.ErrOtherSource)
+
+		same := cfg
+		same.To = cfg.From
+		_, err = copy.Run(t.Context(), same)
+		require.Error(t, err, "the source's node is in the way")
+		_, err = copy.Compare(t.Context(), same, false)
+		require.ErrorIs(t, err, copy.ErrSameDatabase)
+
+		wrong := cfg
+		if cfg.From.SQLite != nil {
+			wrong.From.SQLite = &sqlite.Config{Path: cfg.From.SQLite.Path, SecretsKey: keyTwo}
+		} else {
+			wrong.From.Postgres = &postgres.Config{DSN: cfg.From.Postgres.DSN, SecretsKey: keyTwo}
+		}
+		_, err = copy.Run(t.Context(), wrong)
+		require.ErrorContains(t, err, "secrets key is not")
+
+		node := open(t, cfg.To)
+		_, err = copy.Run(t.Context(), cfg)
+		if cfg.To.SQLite != nil {
+			require.ErrorContains(t, err, "in use by")
+		} else {
+			require.ErrorIs(t, err, copy.ErrNodes)
+		}
+		require.NoError(t, node.Ping(t.Context())) // as /health does
+		require.NoError(t, node.Close())
+		_, err = copy.Run(t.Context(), cfg)
+		require.ErrorIs(t, err, copy.ErrUsed)
+
+		filled := cfg
+		if cfg.To.SQLite != nil {
+			filled.To = newSQLite(t, keyTwo)
+		} else {
+			filled.To = newPostgres(t, keyTwo)
+		}
+		node = open(t, filled.To)
+		newLife(t, node, keyTwo)
+		require.NoError(t, node.Close())
+		_, err = copy.Run(t.Context(), filled)
+		var notEmpty *copy.NotEmptyError
+		require.ErrorAs(t, err, &notEmpty)
+		assert.Equal(t, "service", notEmpty.Table)
+	})
+}
+
+func TestConfig(t *testing.T) {
+	_, err := copy.Run(t.Context(), copy.Config{From: newSQLite(t, nil), To: newSQLite(t, nil), Reseal: reseal})
 	require.ErrorContains(t, err, "there is no database")
 	_, err = copy.Run(t.Context(), copy.Config{})
 	require.ErrorContains(t, err, "Reseal")
+	_, err = copy.Run(t.Context(), copy.Config{Reseal: reseal})
+	require.ErrorContains(t, err, "one of SQLite and Postgres")
+}
+
+// A SQLite source that was stopped in the middle of a write, and the keys in
+// files beside both databases.
+func TestKeyFiles(t *testing.T) {
+	cfg := copy.Config{From: newSQLite(t, nil), To: newSQLite(t, nil), Reseal: reseal}
+	source := open(t, cfg.From)
+	key, err := source.SecretsKey(t.Context())
+	require.NoError(t, err)
+	l := newLife(t, source, key)
+	l.step()
+	require.NoError(t, source.Close())
+	_, err = copy.Run(t.Context(), cfg)
+	require.NoError(t, err)
+	target := open(t, cfg.To)
+	other, err := target.SecretsKey(t.Context())
+	require.NoError(t, err)
+	require.NotEqual(t, key, other)
+	assert.Equal(t, l.look(open(t, cfg.From), key), l.look(target, other))
+
+	require.NoError(t, os.Remove(cfg.From.SQLite.Path+".key"))
+	_, err = copy.Compare(t.Context(), cfg, false)
+	require.ErrorContains(t, err, "is missing")
+}
+
+// Compare sees a single value, and counts of a target that isn't there; and it
+// makes nothing.
+func TestCompare(t *testing.T) {
+	eachDirection(t, func(t *testing.T, cfg copy.Config) {
+		source := open(t, cfg.From)
+		l := newLife(t, source, keyOne)
+		for range 20 {
+			l.step()
+		}
+		before, err := copy.Compare(t.Context(), cfg, false)
+		require.NoError(t, err)
+		assert.True(t, before.Live)
+		assert.False(t, before.Same() || before.Follows)
+		_, err = copy.Compare(t.Context(), cfg, true)
+		require.ErrorContains(t, err, "no target")
+		if cfg.To.SQLite != nil {
+			require.NoFileExists(t, cfg.To.SQLite.Path)
+		}
+		require.NoError(t, source.Close())
+		_, err = copy.Run(t.Context(), cfg)
+		require.NoError(t, err)
+		after, err := copy.Compare(t.Context(), cfg, true)
+		require.NoError(t, err)
+		assert.Equal(t, copy.Comparison{Tables: after.Tables, Follows: true}, after)
+		assert.True(t, after.Same())
+
+		target := open(t, cfg.To)
+		claims, err := target.Claim(t.Context(), storage.ClaimRequest{Channel: storage.SMS, Limit: 1, Now: l.now.Add(time.Hour), Lease: time.Minute})
+		require.NoError(t, err)
+		require.Len(t, claims, 1)
+		require.NoError(t, target.Complete(t.Context(), claims[0], storage.Outcome{Status: storage.StatusDelivered, At: l.now}))
+		changed, err := copy.Compare(t.Context(), cfg, true)
+		require.NoError(t, err)
+		assert.False(t, changed.Same())
+		for _, p := range changed.Tables {
+			assert.Equal(t, p.Table == "notification", p.Differ, p.Table)
+			assert.Equal(t, p.From, p.To)
+		}
+	})
 }
