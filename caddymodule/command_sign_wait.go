@@ -89,8 +89,8 @@ func (s *callbackServer) close() {
 	}
 }
 
-// openBrowser opens a URL, which must have been checked to be http or https, in
-// the browser of this machine's user.
+// openBrowser opens a URL, which must have been checked to be http or https, or
+// the path of a file of ours, in the browser of this machine's user.
 var openBrowser = func(url string) error {
 	name, args := browserCommand(runtime.GOOS)
 	cmd := exec.Command(name, append(args, url)...) //nolint:gosec // the program is one of three, and outlives this one

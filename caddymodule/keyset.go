@@ -75,7 +75,7 @@ func (k *KeySet) provision(ctx caddy.Context) error {
 	if k.pooled, err = acquireKeySet(k.Name, identity, modules, k.Issuer); err != nil {
 		return fmt.Errorf("key set %q: %w", k.Name, err)
 	}
-	if k.Issuer == "" && !k.ofHub {
+	if k.Issuer == "" {
 		ctx.Logger().Warn("key set " + k.Name + " has no issuer: its keys verify tokens with any iss, or without one")
 	}
 	return nil

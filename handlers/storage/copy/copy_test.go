@@ -5,11 +5,13 @@ package copy_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib" // as a driver of database/sql
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -57,14 +59,16 @@ func newPostgres(t *testing.T, key []byte) copy.Place {
 }
 
 // open starts a node on a place. Closing it stops the node.
+func backend(p copy.Place) storage.Backend {
+	if p.SQLite != nil {
+		return sqlite.New(*p.SQLite)
+	}
+	return postgres.New(*p.Postgres)
+}
+
 func open(t *testing.T, p copy.Place) storage.Backend {
 	t.Helper()
-	var s storage.Backend
-	if p.SQLite != nil {
-		s = sqlite.New(*p.SQLite)
-	} else {
-		s = postgres.New(*p.Postgres)
-	}
+	s := backend(p)
 	require.NoError(t, s.Open(t.Context()))
 	t.Cleanup(func() { assert.NoError(t, s.Close()) })
 	return s
@@ -197,9 +201,13 @@ func testLive(t *testing.T, cfg copy.Config) {
 	requireMoved(t, l, cfg)
 }
 
-// Who starts a node on a target that waits sends nothing, and calls nobody.
+// A node refuses a target that waits. One of a version that doesn't would send
+// nothing, and call nobody.
 func requireNothingDue(t *testing.T, l *life, p copy.Place) {
 	t.Helper()
+	require.ErrorContains(t, backend(p).Open(t.Context()), "a copy that isn't complete")
+	hide(t, p, "copy", "hidden")
+	defer hide(t, p, "hidden", "copy")
 	s := open(t, p)
 	defer func() { require.NoError(t, s.Close()) }()
 	for _, channel := range []storage.Channel{storage.SMS, storage.Email} {
@@ -213,6 +221,22 @@ func requireNothingDue(t *testing.T, l *life, p copy.Place) {
 	stats, err := s.Stats(t.Context())
 	require.NoError(t, err)
 	require.NotZero(t, stats.Callbacks)
+}
+
+// hide renames a fact of a database.
+func hide(t *testing.T, p copy.Place, from, to string) {
+	t.Helper()
+	driver, source, table := "pgx", "", "signpost.meta"
+	if p.SQLite != nil {
+		driver, source, table = "sqlite", p.SQLite.Path, "meta"
+	} else {
+		source = p.Postgres.DSN
+	}
+	db, err := sql.Open(driver, source)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	_, err = db.ExecContext(t.Context(), "UPDATE "+table+" SET name = '"+to+"' WHERE name = '"+from+"'")
+	require.NoError(t, err)
 }
 
 // Only what has changed is written by a later copy.
@@ -347,7 +371,13 @@ func TestRefused(t *testing.T) {
 		_, err = copy.Run(t.Context(), wrong)
 		require.ErrorContains(t, err, "secrets key is not")
 
+		require.ErrorContains(t, backend(cfg.To).Open(t.Context()), "a copy that isn't complete")
+		require.NoError(t, source.Close())
+		out, err := copy.Run(t.Context(), cfg)
+		require.NoError(t, err)
+		require.False(t, out.Live)
 		node := open(t, cfg.To)
+		require.NoError(t, node.Ping(t.Context())) // so that it is connected
 		_, err = copy.Run(t.Context(), cfg)
 		if cfg.To.SQLite != nil {
 			require.ErrorContains(t, err, "in use by")

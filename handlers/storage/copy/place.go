@@ -80,16 +80,27 @@ func (p Place) target(ctx context.Context) (target, error) {
 		}
 		return openSQLite(ctx, a, true)
 	}
-	store := postgres.New(*p.Postgres) // migrates, and checks server and key
-	if err := store.Open(ctx); err != nil {
-		return nil, err
-	}
-	if err := store.Close(); err != nil {
-		return nil, err
-	}
-	a, err := attachPostgres(ctx, *p.Postgres)
+	a, err := postgres.Attach(ctx, *p.Postgres)
 	if err != nil {
 		return nil, err
+	}
+	if a.Schema < a.Known { // a store migrates, and checks server and key
+		if err := a.Close(); err != nil {
+			return nil, err
+		}
+		store := postgres.New(*p.Postgres)
+		if err := store.Open(ctx); err != nil {
+			return nil, err
+		}
+		if err := store.Close(); err != nil {
+			return nil, err
+		}
+		if a, err = postgres.Attach(ctx, *p.Postgres); err != nil {
+			return nil, err
+		}
+	}
+	if err := currentSchema(a); err != nil {
+		return nil, errors.Join(err, a.Close())
 	}
 	nodes, err := a.Nodes(ctx)
 	if err == nil && nodes > 0 {

@@ -109,7 +109,7 @@ func (s *postgresSide) identity(ctx context.Context) (string, error) {
 }
 
 func (s *postgresSide) mark(ctx context.Context) (*mark, error) {
-	text, err := s.meta(ctx, markName)
+	text, err := s.meta(ctx, storage.CopyMark)
 	return decodeMark(text, err)
 }
 
@@ -119,7 +119,7 @@ func (s *postgresSide) setMark(ctx context.Context, m mark) error {
 		return err
 	}
 	return s.exec(ctx, `INSERT INTO signpost.meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
-		markName, text)
+		storage.CopyMark, text)
 }
 
 func (s *postgresSide) exec(ctx context.Context, text string, args ...any) error {

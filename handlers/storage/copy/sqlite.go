@@ -79,7 +79,7 @@ func (s *sqliteSide) identity(ctx context.Context) (string, error) {
 }
 
 func (s *sqliteSide) mark(ctx context.Context) (*mark, error) {
-	text, err := s.meta(ctx, markName)
+	text, err := s.meta(ctx, storage.CopyMark)
 	return decodeMark(text, err)
 }
 
@@ -96,7 +96,7 @@ func (s *sqliteSide) setMark(ctx context.Context, m mark) error {
 	if err != nil {
 		return err
 	}
-	return s.exec(ctx, `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, markName, text)
+	return s.exec(ctx, `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, storage.CopyMark, text)
 }
 
 func (s *sqliteSide) exec(ctx context.Context, text string, args ...any) error {

@@ -119,9 +119,6 @@ type mark struct {
 	Live    bool    `json:"live"`    // the source was in use: not complete
 }
 
-// markName is the mark's in the table meta.
-const markName = "copy"
-
 // source is a database at one moment.
 type source interface {
 	live() bool

@@ -123,6 +123,9 @@ func (s *Store) prepare(ctx context.Context, config *pgxpool.Config) (err error)
 	if err := s.migrate(ctx, c, own); err != nil {
 		return err
 	}
+	if err := checkCopied(ctx, c); err != nil {
+		return err
+	}
 	return s.checkKey(ctx, c)
 }
 
@@ -160,6 +163,18 @@ func (f *facts) refuse() error {
 		return fmt.Errorf("the database's encoding is %s: make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", f.encoding)
 	}
 	return nil
+}
+
+// checkCopied refuses the target of a copy that isn't complete.
+func checkCopied(ctx context.Context, c *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	var mark []byte
+	err := c.QueryRow(ctx, `SELECT value FROM signpost.meta WHERE name = $1`, storage.CopyMark).Scan(&mark)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	return storage.CheckCopied(mark)
 }
 
 // keyContext is what the secret that proves the key is sealed for.

@@ -43,6 +43,18 @@ func secretsKey(ctx context.Context, cfg Config, c *conn) ([]byte, error) {
 	return bytes.Clone(key), checkKey(ctx, c, key, from, sealed > 0)
 }
 
+// checkCopied refuses the target of a copy that isn't complete.
+func checkCopied(ctx context.Context, c *conn) error {
+	var mark []byte
+	if err := c.query(ctx, func(row []driver.Value) error {
+		mark = asBytes(row[0])
+		return nil
+	}, `SELECT value FROM meta WHERE name = ?`, storage.CopyMark); err != nil {
+		return err
+	}
+	return storage.CheckCopied(mark)
+}
+
 // checkContext is what the secret that proves the key is sealed for.
 const checkContext = "signpost secrets key check"
 

@@ -153,7 +153,11 @@ func (s *Store) open(ctx context.Context) (w *writer, err error) {
 	if err := w.connect(ctx); err != nil {
 		return nil, err
 	}
-	key, err := secretsKey(ctx, s.cfg, w.c)
+	err = checkCopied(ctx, w.c)
+	var key []byte
+	if err == nil {
+		key, err = secretsKey(ctx, s.cfg, w.c)
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.disconnect(w))
 	}
