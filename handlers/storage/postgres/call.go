@@ -21,6 +21,7 @@ type conn interface {
 	Query(ctx context.Context, text string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, text string, args ...any) pgx.Row
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+	Conn() *pgx.Conn
 }
 
 // call runs f with a connection. When ctx ends while the server works, the
@@ -41,8 +42,10 @@ func (s *Store) read(ctx context.Context, doing string, f work) error {
 		return err
 	}
 	defer s.leave()
-	return s.attempt(ctx, doing, s.cfg.Timeout, f, func(err error) bool { return again(err) || lostConnection(err) })
+	return s.attempt(ctx, doing, s.cfg.Timeout, f, readAgain)
 }
+
+func readAgain(err error) bool { return again(err) || lostConnection(err) }
 
 // work is done on a connection. It may be called more than once.
 type work func(ctx context.Context, c conn) error
@@ -101,7 +104,7 @@ func (e *connectError) Unwrap() error { return e.err }
 // SQLSTATE codes; see appendix A of the PostgreSQL manual.
 const (
 	codeUniqueViolation       = "23505"
-	codeLimitReached          = "SP001" // of store_1
+	codeLimitReached          = "SP001" // of store_2
 	codeReadOnly              = "25006"
 	codeSerialization         = "40001"
 	codeDeadlock              = "40P01"

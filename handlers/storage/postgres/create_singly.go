@@ -59,7 +59,7 @@ func storeSingly(ctx context.Context, c conn, all []*creation, tenants []int32) 
 	})
 }
 
-// lock takes keys and counters, in the order in which store_1 takes them, and
+// lock takes keys and counters, in the order in which store_2 takes them, and
 // reads what they say. What isn't there is made, so that it can be locked.
 func (d *deciding) lock(b *pgx.Batch) {
 	var keyTenants []int32
@@ -201,9 +201,63 @@ func (d *deciding) store(b *pgx.Batch, accepted []*creation) {
 	b.Queue(from+insertNotification, args...)
 	d.storeKeys(b)
 	d.storeCounts(b)
-	sumTenants, sumKinds, sums := r.totals.columns()
+	sumTenants, sumKinds, sums := totalsOf(accepted, tenants).columns()
 	b.Queue(changeTotals, sumTenants, sumKinds, sums)
 }
+
+// rows are new notifications, by column.
+type rows struct {
+	uuids                                                          [][16]byte
+	created, expires                                               []int64
+	jobs                                                           []*int64 // nil: all their own
+	tenants, versions                                              []int32
+	keyNames, keyTypes, recipients, templates, references, senders []string
+	subjects, bodies                                               []string
+	kinds                                                          []int16
+}
+
+func newRows(all []*creation, tenants []int32) *rows {
+	r := &rows{}
+	for i, c := range all {
+		n := &c.c.Notification
+		r.uuids, r.tenants = append(r.uuids, n.UUID), append(r.tenants, tenants[i])
+		r.created, r.expires = append(r.created, asMicro(n.CreatedAt)), append(r.expires, asMicro(n.ExpiresAt))
+		if n.JobID != 0 {
+			if r.jobs == nil {
+				r.jobs = make([]*int64, len(all))
+			}
+			r.jobs[i] = &n.JobID
+		}
+		r.versions = append(r.versions, int32(n.TemplateVersion)) //nolint:gosec // counted from 1
+		r.keyNames, r.keyTypes = append(r.keyNames, asText(n.KeyName)), append(r.keyTypes, asText(string(n.KeyType)))
+		r.recipients, r.templates = append(r.recipients, asText(n.To)), append(r.templates, asText(n.TemplateID))
+		r.references, r.senders = append(r.references, asText(n.Reference)), append(r.senders, asText(n.Sender))
+		r.subjects, r.bodies = append(r.subjects, asText(n.Subject)), append(r.bodies, asText(n.Body))
+		r.kinds = append(r.kinds, kindOf(n))
+	}
+	return r
+}
+
+// args returns the columns in the order of newColumns.
+func (r *rows) args() []any {
+	return []any{
+		r.uuids, r.created, r.expires, r.jobs, r.tenants, r.versions, r.keyNames, r.keyTypes, r.recipients, r.templates,
+		r.references, r.senders, r.subjects, r.bodies, r.kinds,
+	}
+}
+
+// The rows of new, and how they are stored.
+const (
+	newTypes = `unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::int[], $6::int[], $7::text[], $8::text[], $9::text[],
+		$10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::smallint[]`
+	newColumns = `uuid, created_at, expires_at, job, tenant, template_version, key_name, key_type, recipient, template_id, reference,
+		sender, subject, body, kind`
+	insertNotification = `INSERT INTO signpost.notification (id, uuid, created_at, expires_at, job, tenant, template_version, key_name,
+		key_type, recipient, template_id, reference, subject, body) SELECT id, uuid, created_at, expires_at, job, tenant,
+		template_version, key_name, key_type, recipient, template_id, reference, subject, body FROM new`
+	insertOutbox = `INSERT INTO signpost.outbox (due, id, updated_at, tenant, kind, phase, sender)
+		SELECT created_at, id, created_at, tenant, kind, kind >> 3, sender FROM new`
+)
 
 func (d *deciding) storeKeys(b *pgx.Batch) {
 	var tenants []int32

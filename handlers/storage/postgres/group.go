@@ -15,9 +15,9 @@ const (
 	// maxBatch bounds the operations of one transaction, and thereby how long
 	// the first of them waits for the last.
 	maxBatch = 256
-	// maxYields bounds how often a leader lets others run before it takes a
-	// batch.
-	maxYields = 8
+	// maxYields is how often a leader lets others run, and none of them comes,
+	// before it takes a batch.
+	maxYields = 3
 	// shortestBatch is the time that a batch gets even when its first caller has
 	// waited for long.
 	shortestBatch = 400 * time.Millisecond
@@ -27,6 +27,9 @@ const (
 // It has no goroutine of its own: a caller who finds no batch under way leads
 // one, with whatever waits, on its own goroutine, and then hands on the lead. So
 // a caller who is alone pays nothing for it.
+//
+// One batch is under way at a time: two of creations would wait for each other
+// at the counter of a service, and each costs the server a transaction.
 type group[T any] struct {
 	// run carries out a batch within the timeout and sets each operation's err.
 	run func(ctx context.Context, timeout time.Duration, batch []*op[T])
@@ -38,7 +41,7 @@ type group[T any] struct {
 	mu      sync.Mutex
 	waiting []*op[T]
 	leading bool
-	last    int // size of the last batch
+	active  int // callers when the last batch ended: its own and those who waited
 }
 
 // op is one caller's part of a batch.
@@ -47,13 +50,13 @@ type op[T any] struct {
 	err   error
 	begun time.Time
 	lead  chan struct{} // closed when the caller is to lead
-	done  chan struct{} // closed when err is set
+	done  chan struct{} // closed when err is set; lead and done are nil for one who leads at once
 }
 
 var errUnfinished = errors.New("its batch was not finished")
 
 // write has the group carry out an operation, and returns when that is durable
-// or has failed, or when ctx ends.
+// (or read, if it is a look-up) or has failed, or when ctx ends.
 func write[T any](ctx context.Context, s *Store, g *group[T], doing string, arg T) error {
 	if err := s.enter(ctx, doing); err != nil {
 		return err
@@ -62,10 +65,13 @@ func write[T any](ctx context.Context, s *Store, g *group[T], doing string, arg 
 	if err := s.health.away(); err != nil {
 		return storage.Unavailable(doing, err)
 	}
-	o := &op[T]{arg: arg, err: storage.Unavailable(doing, errUnfinished), begun: time.Now(), done: make(chan struct{})}
+	o := &op[T]{arg: arg, err: errUnfinished, begun: time.Now()}
 	if g.join(o) {
 		select {
 		case <-o.done:
+			if o.err == errUnfinished { //nolint:errorlint // itself
+				return storage.Unavailable(doing, errUnfinished)
+			}
 			return o.err
 		case <-ctx.Done():
 			if !g.withdraw(o) {
@@ -87,7 +93,7 @@ func (g *group[T]) join(o *op[T]) (wait bool) {
 		g.leading = true
 		return false
 	}
-	o.lead = make(chan struct{})
+	o.lead, o.done = make(chan struct{}), make(chan struct{})
 	g.waiting = append(g.waiting, o)
 	return true
 }
@@ -113,12 +119,15 @@ func (g *group[T]) carryOut(ctx context.Context, timeout time.Duration, own *op[
 	// Those whom the last batch has just answered are about to come again, and
 	// would otherwise all miss this one.
 	g.mu.Lock()
-	yields := min(g.last-1, maxYields)
-	g.mu.Unlock()
-	for range yields {
+	for idle := 0; idle < maxYields && len(g.waiting)+1 < g.active; {
+		before := len(g.waiting)
+		g.mu.Unlock()
 		runtime.Gosched()
+		g.mu.Lock()
+		if idle++; len(g.waiting) > before {
+			idle = 0
+		}
 	}
-	g.mu.Lock()
 	batch := g.take(own)
 	g.mu.Unlock()
 	defer g.handOn(batch)
@@ -137,11 +146,13 @@ func (g *group[T]) carryOut(ctx context.Context, timeout time.Duration, own *op[
 // handOn answers a batch and makes the first who waits the leader.
 func (g *group[T]) handOn(batch []*op[T]) {
 	for _, o := range batch {
-		close(o.done)
+		if o.done != nil { // else it leads
+			close(o.done)
+		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.last = len(batch)
+	g.active = min(len(batch)+len(g.waiting), maxBatch)
 	if len(g.waiting) == 0 {
 		g.leading = false
 		return

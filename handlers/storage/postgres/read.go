@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -22,7 +23,10 @@ const (
 	joined = ` JOIN signpost.tenant AS t ON t.no = n.tenant LEFT JOIN signpost.outbox AS o ON o.id = n.id AND n.kind = 0 `
 	// fromNotification goes before the conditions of a query for columns.
 	fromNotification = ` FROM signpost.notification AS n` + joined
+	selectByIDs      = `SELECT ` + columns + fromNotification + `WHERE n.id = ANY ($1::bigint[])`
 )
+
+const readingNotification = "reading a notification"
 
 // row is what is read of a notification, before it is decoded.
 type row struct {
@@ -68,7 +72,7 @@ func decode(c pgx.CollectableRow) (storage.Notification, error) {
 
 // notification returns the first notification that a query finds.
 func (s *Store) notification(ctx context.Context, where string, args ...any) (n storage.Notification, err error) {
-	err = s.read(ctx, "reading a notification", func(ctx context.Context, c conn) error {
+	err = s.read(ctx, readingNotification, func(ctx context.Context, c conn) error {
 		var r row
 		err := c.QueryRow(ctx, `SELECT `+columns+fromNotification+where, args...).Scan(r.targets()...)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -82,9 +86,61 @@ func (s *Store) notification(ctx context.Context, where string, args ...any) (n 
 	return n, err
 }
 
-// NotificationByID returns a service's notification.
+// lookup is one caller's NotificationByID.
+type lookup struct {
+	service string
+	id      int64
+	out     storage.Notification
+}
+
+// NotificationByID returns a service's notification. Callers who come at the same
+// time ask together: most of what a look-up costs is the exchange with the server.
 func (s *Store) NotificationByID(ctx context.Context, serviceID string, id int64) (storage.Notification, error) {
-	return s.notification(ctx, `WHERE n.id = $1 AND t.id = $2`, id, asText(serviceID))
+	l := &lookup{service: serviceID, id: id}
+	err := write(ctx, s, &s.lookups, readingNotification, l)
+	return l.out, err
+}
+
+func (s *Store) runLookups(ctx context.Context, timeout time.Duration, batch []*op[*lookup]) {
+	ids := make([]int64, len(batch))
+	for i, o := range batch {
+		ids[i] = o.arg.id
+	}
+	found := make(map[int64]*storage.Notification, len(batch))
+	faults := map[int64]error{}
+	err := s.attempt(ctx, readingNotification, timeout, func(ctx context.Context, c conn) error {
+		rows, err := c.Query(ctx, selectByIDs, ids)
+		if err != nil {
+			return err
+		}
+		_, err = pgx.CollectRows(rows, func(c pgx.CollectableRow) (struct{}, error) {
+			var r row
+			if err := c.Scan(r.targets()...); err != nil {
+				return struct{}{}, err
+			}
+			n, err := r.decode()
+			if found[r.n.ID] = &n; err != nil { // of this one alone
+				faults[r.n.ID] = err
+			}
+			return struct{}{}, nil
+		})
+		return err
+	}, readAgain)
+	for _, o := range batch {
+		l := o.arg
+		n := found[l.id]
+		switch o.err = err; {
+		case err != nil:
+		case n == nil:
+			o.err = storage.ErrNotFound
+		case faults[l.id] != nil:
+			o.err = storage.Unavailable(readingNotification, faults[l.id])
+		case n.ServiceID != l.service:
+			o.err = storage.ErrNotFound
+		default:
+			l.out = *n
+		}
+	}
 }
 
 // NotificationByUUID returns a service's notification.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/signpost-gateway/signpost/handlers/storage"
@@ -70,15 +71,18 @@ type Store struct {
 	wake   chan struct{}
 	health health
 	pool   *pgxpool.Pool // set by Open
-	quit   context.Context
-	stop   context.CancelFunc
-	tasks  sync.WaitGroup // goroutines of the store
+	// unprepared says that statements can't be kept on a connection. Set by Open.
+	unprepared bool
+	quit       context.Context
+	stop       context.CancelFunc
+	tasks      sync.WaitGroup // goroutines of the store
 
 	tenants   tenants
 	creations group[*creation]
 	changes   group[*change]
 	takes     group[*take]
 	replays   group[*replay]
+	lookups   group[*lookup]
 	announced announcer
 
 	mu      sync.RWMutex
@@ -119,6 +123,7 @@ func New(cfg Config) *Store {
 	s.changes = group[*change]{run: s.runChanges}
 	s.takes = group[*take]{run: s.runTakes}
 	s.replays = group[*replay]{run: s.runReplays, key: (*replay).key}
+	s.lookups = group[*lookup]{run: s.runLookups}
 	s.announced = announcer{s: s}
 	return s
 }
@@ -163,6 +168,7 @@ func (s *Store) open(ctx context.Context) (*pgxpool.Pool, error) {
 	if err := s.prepare(ctx, config); err != nil {
 		return nil, err
 	}
+	s.unprepared = config.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement
 	return pgxpool.NewWithConfig(ctx, config)
 }
 

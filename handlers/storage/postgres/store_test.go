@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -115,6 +116,8 @@ func TestUnopened(t *testing.T) {
 
 const service = "26785a09-ab16-4eb0-8407-a37497a57506"
 
+var sampleBody = strings.Repeat("The appointment. ", 26)
+
 // sample is a notification of about 600 bytes with an idempotency key and a
 // daily limit, as POST makes them.
 func sample(now time.Time) storage.Creation {
@@ -122,7 +125,7 @@ func sample(now time.Time) storage.Creation {
 	return storage.Creation{
 		Notification: storage.Notification{
 			UUID: id, ServiceID: service, KeyName: "live", KeyType: storage.KeyNormal, Channel: storage.SMS, To: "+447700900123",
-			Body: string(bytes.Repeat([]byte("The appointment. "), 26)), TemplateID: "1", TemplateVersion: 1, Sender: "log",
+			Body: sampleBody, TemplateID: "1", TemplateVersion: 1, Sender: "log",
 			CreatedAt: now, ExpiresAt: now.Add(168 * time.Hour),
 		},
 		Idempotency: &storage.Idempotency{Key: append(id[:], id[:]...), ExpiresAt: now.Add(time.Minute)},

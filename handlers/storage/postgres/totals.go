@@ -15,6 +15,15 @@ type totalKey struct {
 // totals is how a transaction changes totals.
 type totals map[totalKey]int64
 
+// totalsOf counts new notifications.
+func totalsOf(all []*creation, tenants []int32) totals {
+	t := totals{}
+	for i, c := range all {
+		t[totalKey{tenants[i], kindOf(&c.c.Notification)}]++
+	}
+	return t
+}
+
 func (t totals) move(tenant int32, from, to int16) {
 	if from != to {
 		t[totalKey{tenant, from}]--
