@@ -100,6 +100,12 @@ type retryRequest struct {
 	All     bool       `json:"all,omitempty"` // required when nothing else is given
 }
 
+// meant reports whether it says either which, or all.
+func (r *retryRequest) meant() bool {
+	narrowed := len(r.IDs) > 0 || r.Service != "" || r.Since != nil || r.Until != nil
+	return narrowed != r.All
+}
+
 type retryAnswer struct {
 	Retried int `json:"retried"`
 }
@@ -109,9 +115,8 @@ func retryDeadLetters(app *App, r *http.Request) (int, any, error) {
 	if err := readJSON(r, &in); err != nil {
 		return 0, nil, err
 	}
-	narrowed := len(in.IDs) > 0 || in.Service != "" || in.Since != nil || in.Until != nil
 	switch {
-	case narrowed == in.All:
+	case !in.meant():
 		return 0, nil, &directory.InputError{Text: "name ids, a service or a time, or else say all: true"}
 	case len(in.IDs) > storage.MaxPage:
 		return 0, nil, &directory.InputError{Text: fmt.Sprintf("%d ids: at most %d at once", len(in.IDs), storage.MaxPage)}

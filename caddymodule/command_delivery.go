@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -99,6 +100,9 @@ provider that has taken one after all can tell.`,
 		}
 		if in.Until, err = moment("until", *until); err != nil {
 			return err
+		}
+		if !in.meant() {
+			return errors.New("name ids, --service, --since or --until, or else say --all")
 		}
 		var out retryAnswer
 		if err := admin.call(http.MethodPost, deadLettersPath+"/retry", in, &out); err != nil {

@@ -37,7 +37,7 @@ target's secrets key.
 The source may be in use. Copy it while it is; then stop its nodes and run the
 same command again: it brings what has come, changed or gone since, which takes
 seconds, and says that the target may be used. Until then nothing in the target
-is due, and no node should run on it.
+is due, and nodes refuse to start on it.
 
 Each copy reads one moment of the source, compares the counts, and is one
 transaction of the target: it is there as a whole or not at all, and can be

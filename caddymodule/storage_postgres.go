@@ -90,12 +90,27 @@ func (s *StoragePostgres) Provision(ctx caddy.Context) error {
 	if s.key, err = expandSecretsKey(s.SecretsKey, ctx); err != nil {
 		return err
 	}
+	if s.MaxConnections != 0 {
+		if err := checkConnections(int64(s.MaxConnections)); err != nil {
+			return err
+		}
+	}
 	s.dsn, err = s.withTimeouts(text)
 	return err
 }
 
+func checkConnections(n int64) error {
+	if n < 2 || n > 10_000 {
+		return fmt.Errorf("max_connections %d: it must be between 2 and 10000", n)
+	}
+	return nil
+}
+
 // withTimeouts adds the configured time-outs to the DSN, over those that it has.
 func (s *StoragePostgres) withTimeouts(dsn string) (string, error) {
+	if s.ConnectTimeout < 0 || s.StatementTimeout < 0 {
+		return "", errors.New("connect_timeout and statement_timeout must be more than 0")
+	}
 	if s.Pooler && s.StatementTimeout != 0 {
 		return "", errors.New("statement_timeout can't be set through a pooler: set it for the role, with ALTER ROLE … SET statement_timeout")
 	}
@@ -185,8 +200,8 @@ func (s *StoragePostgres) unmarshalOption(d *caddyfile.Dispenser) error {
 		if err := countOption(d, &n); err != nil {
 			return err
 		}
-		if n < 2 || n > 10_000 {
-			return d.Errf("max_connections %d: it must be between 2 and 10000", n)
+		if err := checkConnections(n); err != nil {
+			return d.Err(err.Error())
 		}
 		s.MaxConnections = int(n)
 		return nil

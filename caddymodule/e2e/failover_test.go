@@ -116,6 +116,11 @@ func TestFailover(t *testing.T) {
 	assert.NotContains(t, list, "7723456789")
 	assert.Equal(t, http.StatusBadRequest, s.request(t, http.MethodGet, "/signpost/dead-letters?servce=x", "", "").status)
 	assert.Equal(t, http.StatusBadRequest, s.request(t, http.MethodPost, "/signpost/dead-letters/retry", "application/json", "{}").status)
+	for _, args := range [][]string{nil, {"--all", fmt.Sprint(sent[1].ID)}} {
+		out := s.run(t, append([]string{"signpost", "delivery", "retry", "--address", s.admin}, args...)...)
+		assert.Equal(t, 1, out.code)
+		assert.Contains(t, out.stderr, "name ids, --service, --since or --until, or else say --all")
+	}
 	assert.Equal(t, "0\n", s.ok(t, "signpost", "delivery", "retry", "--address", s.admin, "--service", "another"))
 	assert.Equal(t, "1\n", s.ok(t, "signpost", "delivery", "retry", "--address", s.admin, fmt.Sprint(sent[1].ID)))
 	eventually(t, patience, func() (bool, string) { return len(second.got()) == 4, "it isn't sent again" })

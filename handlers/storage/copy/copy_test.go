@@ -58,7 +58,6 @@ func newPostgres(t *testing.T, key []byte) copy.Place {
 	return copy.Place{Postgres: &postgres.Config{DSN: server.DSN(name), SecretsKey: key}}
 }
 
-// open starts a node on a place. Closing it stops the node.
 func backend(p copy.Place) storage.Backend {
 	if p.SQLite != nil {
 		return sqlite.New(*p.SQLite)
@@ -66,6 +65,7 @@ func backend(p copy.Place) storage.Backend {
 	return postgres.New(*p.Postgres)
 }
 
+// open starts a node on a place. Closing it stops the node.
 func open(t *testing.T, p copy.Place) storage.Backend {
 	t.Helper()
 	s := backend(p)

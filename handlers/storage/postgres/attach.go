@@ -105,13 +105,15 @@ func knownSchema() (known int64, err error) {
 	return known, nil
 }
 
-// Nodes returns how many connections of Signpost's nodes the database has. It
-// waits a moment for those that are just being closed. A node behind a pooler
-// isn't seen.
+// Nodes returns how many connections of Signpost's nodes the database has: those
+// with a node's name, or that of cfg's DSN, and one at least of a node with any
+// other. It waits a moment for those that are just being closed. A node behind a
+// pooler isn't seen.
 func (a *Attachment) Nodes(ctx context.Context) (n int, err error) {
 	for until := time.Now().Add(farewells); ; {
 		if err := a.Conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity
-			WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = ANY ($1)`, a.names).Scan(&n); err != nil {
+			WHERE datname = current_database() AND pid <> pg_backend_pid() AND (application_name = ANY ($1) OR pid IN (SELECT pid FROM pg_locks
+				WHERE locktype = 'advisory' AND (classid::bigint << 32 | objid::bigint) = $2 AND objsubid = 1))`, a.names, nodeLock).Scan(&n); err != nil {
 			return 0, err
 		}
 		if n == 0 || time.Now().After(until) {

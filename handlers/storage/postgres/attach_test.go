@@ -4,6 +4,7 @@ package postgres_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -47,6 +48,44 @@ func TestAttach(t *testing.T) {
 		other[0] = 1
 		require.ErrorContains(t, a.CheckKey(ctx, other), "is not that of the nodes")
 		require.NoError(t, a.Close())
+	}
+}
+
+// A node is seen by an attachment whose DSN doesn't have the name that the node's
+// has, and one of another database isn't.
+func TestAttachBesideNamedNode(t *testing.T) {
+	ctx := t.Context()
+	server := pgtest.Shared(t)
+	var dsn [2]string
+	for i := range dsn {
+		name, err := server.Create(ctx, "")
+		require.NoError(t, err)
+		dsn[i] = server.DSN(name)
+	}
+	open := func(dsn string) *postgres.Store {
+		node := postgres.New(postgres.Config{DSN: dsn + " application_name=gateway", SecretsKey: make([]byte, 32)})
+		require.NoError(t, node.Open(ctx))
+		return node
+	}
+	other := open(dsn[1])
+	defer func() { assert.NoError(t, other.Close()) }()
+	node := open(dsn[0])
+	var attached [2]*postgres.Attachment
+	for i := range attached {
+		var err error
+		attached[i], err = postgres.Attach(ctx, postgres.Config{DSN: dsn[i], SecretsKey: make([]byte, 32)})
+		require.NoError(t, err)
+		defer func() { assert.NoError(t, attached[i].Close()) }()
+		require.Eventually(t, func() bool { // once the node listens
+			nodes, err := attached[i].Nodes(ctx)
+			return assert.NoError(t, err) && nodes == 1
+		}, time.Minute, 10*time.Millisecond)
+	}
+	require.NoError(t, node.Close())
+	for i, want := range []int{0, 1} {
+		nodes, err := attached[i].Nodes(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, want, nodes)
 	}
 }
 

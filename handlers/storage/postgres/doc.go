@@ -8,10 +8,10 @@
 // Creations that come at the same time are stored in one transaction, which is
 // one call of a function of the schema; a caller who is alone leads a batch of
 // one on its own goroutine. Outcomes, receipts, used tokens, token buckets and
-// look-ups by id are grouped likewise. A creation that meets a key that is taken, or a limit that is
-// reached, has its batch decided upon one by one, in a transaction with locks.
-// Rows are locked in one order everywhere (keys or outbox, counters, totals), so
-// that transactions don't wait in a circle.
+// look-ups by id are grouped likewise. A creation that meets a key that is taken,
+// or a limit that is reached, has its batch decided upon one by one, in a
+// transaction with locks. Rows are locked in one order everywhere (keys or outbox,
+// counters, totals), so that transactions don't wait in a circle.
 //
 // A commit waits for the disk: synchronous_commit=off is overruled, any stronger
 // setting of the server (a synchronous standby) is left. Token buckets are the

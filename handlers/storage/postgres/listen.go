@@ -14,6 +14,9 @@ import (
 const (
 	// wakeChannel carries the node that has created something.
 	wakeChannel = "signpost_created"
+	// nodeLock is the advisory lock that the listening connections of all nodes
+	// share, by which Attachment.Nodes recognises a node: "signnode" in ASCII.
+	nodeLock int64 = 0x7369676e6e6f6465
 	// announceEvery bounds how often a node tells the others. NOTIFY makes the
 	// commits that it is part of wait for each other, all over the server, so it
 	// is sent by itself and not with a creation.
@@ -120,6 +123,9 @@ func (s *Store) hear() error {
 	}
 	defer func() { _ = farewell(c) }() //nolint:errcheck // it has failed, or is of no more use
 	if _, err := c.Exec(ctx, "LISTEN "+wakeChannel); err != nil {
+		return err
+	}
+	if _, err := c.Exec(ctx, `SELECT pg_advisory_lock_shared($1)`, nodeLock); err != nil {
 		return err
 	}
 	s.rouse() // for what wasn't heard before

@@ -97,8 +97,10 @@ type lookup struct {
 // time ask together: most of what a look-up costs is the exchange with the server.
 func (s *Store) NotificationByID(ctx context.Context, serviceID string, id int64) (storage.Notification, error) {
 	l := &lookup{service: serviceID, id: id}
-	err := write(ctx, s, &s.lookups, readingNotification, l)
-	return l.out, err
+	if err := write(ctx, s, &s.lookups, readingNotification, l); err != nil {
+		return storage.Notification{}, err // l may still be written to
+	}
+	return l.out, nil
 }
 
 func (s *Store) runLookups(ctx context.Context, timeout time.Duration, batch []*op[*lookup]) {
