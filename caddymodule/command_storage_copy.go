@@ -195,7 +195,7 @@ func printComparison(cmd *cobra.Command, c copy.Comparison, rows, asJSON bool) e
 }
 
 func copyConfig(from, to, fromKey, key string) (cfg copy.Config, err error) {
-	cfg.Reseal = directory.Reseal
+	cfg.Reseal, cfg.ResealSettings = directory.Reseal, directory.ResealSettings
 	if cfg.From, err = copyPlace("--from", from, "--from-secrets-key", fromKey, ""); err != nil {
 		return cfg, err
 	}

@@ -20,6 +20,7 @@ import (
 type Store interface {
 	SecretsKey(ctx context.Context) ([]byte, error)
 	PutService(ctx context.Context, s storage.Service) error
+	PutServiceSettings(ctx context.Context, id string, settings []byte) error
 	Service(ctx context.Context, id string) (storage.Service, error)
 	Services(ctx context.Context) ([]storage.Service, error)
 	AddKey(ctx context.Context, k storage.APIKey) error
@@ -28,12 +29,16 @@ type Store interface {
 	PutTemplate(ctx context.Context, t storage.Template) (storage.Template, error)
 	Template(ctx context.Context, serviceID, id string, version int) (storage.Template, error)
 	Templates(ctx context.Context, serviceID string) ([]storage.Template, error)
+	ArchiveTemplate(ctx context.Context, serviceID, id string, at time.Time) error
 }
 
 // Configured is a service of the configuration. It is served without storage.
 type Configured struct {
 	Service   *notifyauth.Service
 	Templates []storage.Template
+	// Settings is what is set for it, with the bearer token of its callback in
+	// plain text.
+	Settings storage.ServiceSettings
 }
 
 // CacheFor is how long an answer from storage is used again, and so how late a
@@ -48,6 +53,9 @@ const maxCached = 10_000
 // Config describes a Directory.
 type Config struct {
 	Configured []Configured
+	// ConfiguredAt is what the configuration's templates say about when they
+	// were made. Default: now.
+	ConfiguredAt time.Time
 	// Store may be nil: then only the configuration's services exist.
 	Store Store
 	// Logger hears of stored keys that can't be read. Default: no log.
@@ -62,15 +70,19 @@ type Directory struct {
 	log       *slog.Logger
 	now       func() time.Time
 	services  map[string]*notifyauth.Service
-	templates map[templateKey]storage.Template
+	settings  map[string]storage.ServiceSettings // of the configuration's services
+	numbers   map[string]string                  // of those: the services by the numbers that are theirs
+	templates map[templateKey]storage.Template   // of the configuration, by id and by UUID
 
 	storedServices  *cache[string, *notifyauth.Service]
+	storedSettings  *cache[string, storage.ServiceSettings]
+	storedAll       *cache[struct{}, *allSettings]
 	storedTemplates *cache[templateKey, storage.Template]
+	storedLists     *cache[string, []storage.Template] // of templates, by service
 }
 
-type templateKey struct{ service, id string }
-
-// New checks the configuration's services: ids and template ids are unique.
+// New checks the configuration's services: ids, template ids and the numbers
+// that receive messages are unique, and settings can be meant.
 func New(c Config) (*Directory, error) {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -83,7 +95,13 @@ func New(c Config) (*Directory, error) {
 		log:       c.Logger,
 		now:       c.Now,
 		services:  make(map[string]*notifyauth.Service, len(c.Configured)),
+		settings:  make(map[string]storage.ServiceSettings, len(c.Configured)),
+		numbers:   make(map[string]string),
 		templates: make(map[templateKey]storage.Template),
+	}
+	at := storage.Micro(c.ConfiguredAt)
+	if c.ConfiguredAt.IsZero() {
+		at = storage.Micro(c.Now())
 	}
 	for _, s := range c.Configured {
 		id := s.Service.ID
@@ -91,17 +109,21 @@ func New(c Config) (*Directory, error) {
 			return nil, fmt.Errorf("service %s is configured twice", id)
 		}
 		d.services[id] = s.Service
+		if err := d.configureSettings(id, s.Settings); err != nil {
+			return nil, err
+		}
 		for _, t := range s.Templates {
-			k := templateKey{id, t.ID}
-			if _, twice := d.templates[k]; twice {
-				return nil, fmt.Errorf("service %s: template %s is configured twice", id, t.ID)
+			t.ServiceID, t.Version, t.CreatedAt, t.FirstAt = id, 1, at, at
+			if err := d.configureTemplate(t); err != nil {
+				return nil, err
 			}
-			t.ServiceID, t.Version = id, 1
-			d.templates[k] = t
 		}
 	}
 	d.storedServices = newCache(c.Now, d.loadService)
+	d.storedSettings = newCache(c.Now, d.loadSettings)
+	d.storedAll = newCache(c.Now, d.loadAllSettings)
 	d.storedTemplates = newCache(c.Now, d.loadTemplate)
+	d.storedLists = newCache(c.Now, d.loadTemplates)
 	return d, nil
 }
 
@@ -121,19 +143,6 @@ func (d *Directory) Service(ctx context.Context, id string) (*notifyauth.Service
 		return nil, notifyauth.ErrUnknownService
 	}
 	return s, err
-}
-
-// Template returns the newest version of a service's template, or
-// storage.ErrNotFound. The configuration's templates come first.
-func (d *Directory) Template(ctx context.Context, serviceID, id string) (storage.Template, error) {
-	k := templateKey{serviceID, id}
-	if t, ok := d.templates[k]; ok {
-		return t, nil
-	}
-	if d.store == nil {
-		return storage.Template{}, storage.ErrNotFound
-	}
-	return d.storedTemplates.get(ctx, k)
 }
 
 func (d *Directory) loadService(ctx context.Context, id string) (*notifyauth.Service, error) {
@@ -172,11 +181,7 @@ func openKey(sealer *storage.Sealer, k storage.APIKey) (*notifyauth.Key, error) 
 	if err != nil {
 		return nil, err
 	}
-	return notifyauth.NewKey(k.Name, string(secret), notifyauth.WithType(string(k.Type)), notifyauth.WithRevoked(!k.RevokedAt.IsZero()))
-}
-
-func (d *Directory) loadTemplate(ctx context.Context, k templateKey) (storage.Template, error) {
-	return d.store.Template(ctx, k.service, k.id, 0)
+	return notifyauth.NewKey(k.Name, string(secret), notifyauth.WithType(string(k.Type)), notifyauth.WithRevokedAt(k.RevokedAt))
 }
 
 func (d *Directory) sealer(ctx context.Context) (*storage.Sealer, error) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/signpost-gateway/signpost/handlers/notifyauth"
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 
@@ -87,6 +86,7 @@ func (d *Directory) AddService(ctx context.Context, id, name string) (ServiceInf
 		return ServiceInfo{}, err
 	}
 	d.storedServices.forget()
+	d.forgetSettings()
 	return ServiceInfo{ID: id, Name: name, Origin: originStorage, CreatedAt: &s.CreatedAt}, nil
 }
 
@@ -147,7 +147,9 @@ func (d *Directory) AddKey(ctx context.Context, serviceID, name string, typ stor
 	d.storedServices.forget()
 	return NewKey{
 		Service: serviceID, Name: name, Type: string(typ),
-		Secret: secret, Combined: name + "-" + serviceID + "-" + secret,
+		Secret: secret,
+		// A key string holds no blanks: some clients refuse them.
+		Combined: strings.Join(strings.Fields(name), "_") + "-" + serviceID + "-" + secret,
 	}, nil
 }
 
@@ -193,62 +195,6 @@ func (d *Directory) RevokeKey(ctx context.Context, serviceID, name string) error
 		return fmt.Errorf("service %s has no key named %q: %w", serviceID, name, err)
 	}
 	return err
-}
-
-// PutTemplate stores the next version of a template, whose text must have
-// passed notifications.CheckTemplate. The service may be one of the
-// configuration's, the template may not.
-func (d *Directory) PutTemplate(ctx context.Context, t storage.Template) (storage.Template, error) {
-	if d.store == nil {
-		return storage.Template{}, ErrNoStorage
-	}
-	if err := checkPathName("template id", t.ID, 100); err != nil {
-		return storage.Template{}, err
-	}
-	if t.Name != "" {
-		if err := checkName("template", t.Name, 200); err != nil {
-			return storage.Template{}, err
-		}
-	}
-	if _, ok := d.templates[templateKey{t.ServiceID, t.ID}]; ok {
-		return storage.Template{}, inputErrorf("template %s of service %s is in the configuration: change it there", t.ID, t.ServiceID)
-	}
-	if _, err := d.Service(ctx, t.ServiceID); err != nil {
-		if errors.Is(err, notifyauth.ErrUnknownService) {
-			return storage.Template{}, fmt.Errorf("service %s: %w", t.ServiceID, storage.ErrNotFound)
-		}
-		return storage.Template{}, err
-	}
-	t.CreatedAt = d.now().UTC().Truncate(time.Microsecond)
-	t, err := d.store.PutTemplate(ctx, t)
-	d.storedTemplates.forget()
-	return t, err
-}
-
-// ListTemplates returns the newest version of each of a service's templates:
-// the configuration's, then the stored ones.
-func (d *Directory) ListTemplates(ctx context.Context, serviceID string) ([]storage.Template, error) {
-	var out []storage.Template
-	for k, t := range d.templates {
-		if k.service == serviceID {
-			out = append(out, t)
-		}
-	}
-	sortBy(out, func(t storage.Template) string { return t.ID })
-	if d.store == nil {
-		return out, nil
-	}
-	if _, err := d.Service(ctx, serviceID); err != nil {
-		if errors.Is(err, notifyauth.ErrUnknownService) {
-			err = fmt.Errorf("service %s: %w", serviceID, storage.ErrNotFound)
-		}
-		return nil, err
-	}
-	stored, err := d.store.Templates(ctx, serviceID)
-	if err != nil {
-		return nil, err
-	}
-	return append(out, stored...), nil
 }
 
 // stored refuses to manage the keys of services that the configuration owns.

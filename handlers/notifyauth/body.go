@@ -123,8 +123,7 @@ func (v *Verifier) verifyBody(r *http.Request, h *head) (body *bufferedBody, rea
 	case r.ContentLength > 0 && pay != present:
 		return nil, false, v.refuse(payFault(pay), h)
 	}
-	body = &bufferedBody{budget: v.budget, factor: v.factor}
-	body.chunks = body.first[:0]
+	body = v.newBody()
 	mac := h.key.begin()
 	err := body.fill(r.Body, r.ContentLength, v.maxBody, mac)
 	var sum [macSize]byte
@@ -149,6 +148,37 @@ func (v *Verifier) verifyBody(r *http.Request, h *head) (body *bufferedBody, rea
 		return nil, err == nil, fault
 	}
 	return body, true, nil
+}
+
+// takeBody reads a body that nothing was signed of.
+func (v *Verifier) takeBody(r *http.Request, h *head) (body *bufferedBody, read bool, fault *Error) {
+	switch {
+	case !AnnouncesBody(r):
+		return nil, true, nil
+	case Encoded(r.Header):
+		return nil, false, v.refuse(CodeContentEncoding, h)
+	case r.ContentLength > v.maxBody:
+		return nil, false, v.refuse(CodeTooLarge, h)
+	}
+	body = v.newBody()
+	err := body.fill(r.Body, r.ContentLength, v.maxBody, nil)
+	if err == nil && body.length > 0 {
+		return body, true, nil
+	}
+	body.release()
+	switch {
+	case err == nil:
+		return nil, true, nil
+	case errors.Is(err, errLonger):
+		return nil, false, v.refuseFor(CodeBodyRead, h, err)
+	}
+	return nil, false, v.refuseFor(readFault(err), h, err)
+}
+
+func (v *Verifier) newBody() *bufferedBody {
+	b := &bufferedBody{budget: v.budget, factor: v.factor}
+	b.chunks = b.first[:0]
+	return b
 }
 
 func payFault(pay claimState) Code {
@@ -196,7 +226,7 @@ func readFault(err error) Code {
 
 // fill reads all of src: exactly length bytes, or what there is up to limit
 // when length is negative. The budget is charged with what is announced, before
-// it is read; without an announcement, chunk by chunk.
+// it is read; without an announcement, chunk by chunk. mac may be nil.
 func (b *bufferedBody) fill(src io.Reader, length, limit int64, mac *macState) error {
 	end := limit
 	if length >= 0 {
@@ -220,7 +250,9 @@ func (b *bufferedBody) fill(src io.Reader, length, limit int64, mac *macState) e
 		c.data = c.data[:n]
 		b.chunks = append(b.chunks, c)
 		b.length += int64(n)
-		mac.write(c.data)
+		if mac != nil {
+			mac.write(c.data)
+		}
 		switch {
 		case err == nil:
 		case length < 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):

@@ -50,6 +50,11 @@ type Config struct {
 	// with: more than once when the next handler makes copies of it. Default,
 	// when 0: 1.
 	BufferFactor int64
+	// BufferBody reads bodies in the V2 dialect too before the request goes on,
+	// charged to Buffers, and refuses those with a Content-Encoding. Without it
+	// they stay unread, limited to MaxBody; the signed dialect reads them in any
+	// case.
+	BufferBody bool
 	// BasePath is a prefix of the path that clients don't sign, such as
 	// "/api/endpoint": whole segments, in the form that clients send.
 	BasePath string
@@ -94,6 +99,7 @@ type Verifier struct {
 	maxBody   int64
 	budget    *Budget
 	factor    int64
+	buffer    bool
 	basePath  string
 	serveRoot bool
 	query     QueryPolicy
@@ -116,6 +122,7 @@ func New(c Config) (*Verifier, error) {
 		maxBody:   c.MaxBody,
 		budget:    c.Buffers,
 		factor:    c.BufferFactor,
+		buffer:    c.BufferBody,
 		basePath:  strings.TrimSuffix(c.BasePath, "/"),
 		serveRoot: c.ServeRoot,
 		query:     c.Query,

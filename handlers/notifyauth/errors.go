@@ -147,12 +147,16 @@ var faults = map[Code]fault{
 	CodePay:           forbidden("payload", "Invalid token: payload"),
 	CodeTokenBody:     forbidden("payload", "Invalid token: payload"),
 
-	CodeContentEncoding: plain(http.StatusUnsupportedMediaType, "Unsupported media type: a signed body must be sent without Content-Encoding"),
-	CodeTooLarge:        plain(http.StatusRequestEntityTooLarge, "Request body is too large"),
-	CodeBodyRead:        plain(http.StatusBadRequest, "Request body could not be read"),
-	CodeBodyTimeout:     plain(http.StatusRequestTimeout, "Request body did not arrive in time"),
-	CodeBusy:            plain(http.StatusServiceUnavailable, "Service unavailable: too many requests in progress, try again"),
-	CodeUnavailable:     plain(http.StatusServiceUnavailable, "Service unavailable: try again later"),
+	CodeContentEncoding: {
+		http.StatusUnsupportedMediaType,
+		"Unsupported media type: a signed body must be sent without Content-Encoding",
+		"Unsupported media type: the body must be sent without Content-Encoding",
+	},
+	CodeTooLarge:    plain(http.StatusRequestEntityTooLarge, "Request body is too large"),
+	CodeBodyRead:    plain(http.StatusBadRequest, "Request body could not be read"),
+	CodeBodyTimeout: plain(http.StatusRequestTimeout, "Request body did not arrive in time"),
+	CodeBusy:        plain(http.StatusServiceUnavailable, "Service unavailable: too many requests in progress, try again"),
+	CodeUnavailable: plain(http.StatusServiceUnavailable, "Service unavailable: try again later"),
 }
 
 // formFault is the fault of every code that is not in the table.

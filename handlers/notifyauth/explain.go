@@ -276,7 +276,7 @@ func (e *explainer) service() {
 		}
 	}
 	e.add(service, Passed, "known as %q, with %d active and %d revoked keys", e.h.service.Name, active, revoked)
-	e.h.findKey(e.signed, &e.s, true)
+	e.h.findKey(e.signed, &e.s, true, e.v.now)
 	switch {
 	case e.h.key == nil:
 		e.fail(signature, CodeSignature, "none of the service's keys made it: the secret is another service's, mistyped, or was decoded (the key is the text of the secret, as it stands)")

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"log/slog"
 	"sync"
+	"time"
 )
 
 const (
@@ -31,11 +32,12 @@ const (
 // make it once and share it: it is safe for concurrent use. It never shows its
 // secret: every text, log and JSON form is "REDACTED".
 type Key struct {
-	name    string
-	keyType string
-	revoked bool
-	secret  []byte
-	macs    sync.Pool // *macState
+	name      string
+	keyType   string
+	revoked   bool
+	revokedAt time.Time // zero when it isn't known
+	secret    []byte
+	macs      sync.Pool // *macState
 }
 
 // KeyOption changes a new key.
@@ -55,6 +57,26 @@ func WithType(keyType string) KeyOption {
 // V2 dialect says so to whoever still holds it.
 func WithRevoked(revoked bool) KeyOption {
 	return func(k *Key) { k.revoked = revoked }
+}
+
+// WithRevokedAt marks the key as revoked at that time; a zero time leaves it as
+// it is. The V2 dialect says so to whoever still holds it for a week, and then
+// knows the key no more (wire reference, 1.5).
+func WithRevokedAt(at time.Time) KeyOption {
+	return func(k *Key) {
+		if !at.IsZero() {
+			k.revoked, k.revokedAt = true, at
+		}
+	}
+}
+
+// revokedFor is how long the V2 dialect remembers a revoked key.
+const revokedFor = 7 * 24 * time.Hour
+
+// forgotten reports whether the key was revoked so long ago that it is as if it
+// had never been.
+func (k *Key) forgotten(now func() time.Time) bool {
+	return !k.revokedAt.IsZero() && now().Sub(k.revokedAt) > revokedFor
 }
 
 // NewKey makes a key. The HMAC key is the secret's text itself, never decoded.

@@ -12,7 +12,8 @@ import (
 // Authenticate verifies a request against the token in its Authorization
 // header. o is the request as the client sent it. In the signed dialect it
 // reads the body, and leaves it in r to be read again, byte for byte. In v2
-// the body is not signed: it stays unread, limited to MaxBody.
+// the body is not signed: it stays unread, limited to MaxBody, unless
+// Config.BufferBody asks for it.
 //
 // It changes r in place: the identity header, method overrides and trailers
 // that the client sent are gone, whatever the outcome; on success the identity
@@ -63,7 +64,7 @@ func (v *Verifier) authenticate(w http.ResponseWriter, r *http.Request, o Origin
 	if t, fault = v.verifyHead(r.Context(), token, o, h); fault != nil {
 		return t, nil, fault
 	}
-	if v.dialect == V2 {
+	if v.dialect == V2 && !v.buffer {
 		if r.ContentLength > v.maxBody {
 			return t, nil, v.refuse(CodeTooLarge, h)
 		}
@@ -72,7 +73,12 @@ func (v *Verifier) authenticate(w http.ResponseWriter, r *http.Request, o Origin
 		}
 		return t, nil, nil
 	}
-	if body, read, fault = v.verifyBody(r, h); fault != nil {
+	if v.dialect == V2 {
+		body, read, fault = v.takeBody(r, h)
+	} else {
+		body, read, fault = v.verifyBody(r, h)
+	}
+	if fault != nil {
 		return t, nil, fault
 	}
 	if fault = v.checkReplay(r.Context(), o.Method, h); fault != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -95,7 +96,7 @@ func (v *Verifier) verifyToken(ctx context.Context, token string, s *scratch, h 
 	if v.dialect == V2 && header.Alg != algorithm {
 		return v.refuse(CodeAlgorithm, h)
 	}
-	tried := h.findKey(signed, s, v.dialect == V2)
+	tried := h.findKey(signed, s, v.dialect == V2, v.now)
 	if h.key == nil {
 		v.waste(signed, tried)
 		return v.refuse(CodeSignature, h)
@@ -179,12 +180,23 @@ func (v *Verifier) findService(ctx context.Context, iss string, h *head) (Code, 
 		v.mostKeys.CompareAndSwap(most, n)
 	}
 	switch {
-	case len(service.Keys) == 0:
+	case !service.hasKeys(v.now):
 		return CodeNoKeys, nil
 	case service.Archived:
 		return CodeArchived, nil
 	}
 	return "", nil
+}
+
+// hasKeys reports whether the service has a key, be it one that was revoked not
+// long ago.
+func (s *Service) hasKeys(now func() time.Time) bool {
+	for _, key := range s.Keys {
+		if !key.forgotten(now) {
+			return true
+		}
+	}
+	return false
 }
 
 // activeKeys counts the keys that a refusal in the signed dialect tries.
@@ -199,14 +211,15 @@ func (s *Service) activeKeys() int32 {
 }
 
 // findKey sets h.key to the key that signed the token and returns how many it
-// tried: the active ones and then, when asked for, those that are revoked.
-func (h *head) findKey(signed []byte, s *scratch, revoked bool) (tried int) {
+// tried: the active ones and then, when asked for, those that were revoked not
+// long ago.
+func (h *head) findKey(signed []byte, s *scratch, revoked bool, now func() time.Time) (tried int) {
 	for _, pass := range [...]bool{false, true} {
 		if pass && !revoked {
 			break
 		}
 		for _, key := range h.service.Keys {
-			if key.revoked != pass {
+			if key.revoked != pass || key.forgotten(now) {
 				continue
 			}
 			key.sum(&s.sum, signed)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -257,7 +258,7 @@ func TestRefusalsCostTheSameMACs(t *testing.T) {
 	assert.Equal(t, CodeSignature, code(t, v, wrong("many")))
 	tried := func(s *Service) int {
 		h := head{service: s}
-		return h.findKey([]byte("x.y"), &scratch{sig: make([]byte, macSize)}, false)
+		return h.findKey([]byte("x.y"), &scratch{sig: make([]byte, macSize)}, false, v.now)
 	}
 	want := tried(many)
 	assert.Equal(t, 3, want)
@@ -350,6 +351,97 @@ func TestV2(t *testing.T) {
 	w = httptest.NewRecorder()
 	v.Middleware(new(seen)).ServeHTTP(w, r)
 	assert.Contains(t, w.Body.String(), "Unauthorized: authentication bearer scheme must be used")
+}
+
+// A revoked key is remembered for a week, one without a time for ever.
+func TestV2Forgets(t *testing.T) {
+	const other = "11111111-2222-4333-8444-555555555555"
+	revoked := func(ago time.Duration) *Key {
+		return key(t, "old", "revoked-secret", WithRevokedAt(time.Unix(testNow, 0).Add(-ago)))
+	}
+	const forgotten = "Invalid token: API key not found"
+	for _, c := range []struct {
+		ago  time.Duration
+		want string
+	}{
+		{0, "Invalid token: API key revoked"},
+		{7*24*time.Hour - time.Second, "Invalid token: API key revoked"},
+		{7*24*time.Hour + time.Second, forgotten},
+	} {
+		service := oneService(t)
+		service.Keys = append(service.Keys, revoked(c.ago))
+		v := verifier(t, Config{Dialect: V2, Services: StaticServices(service, &Service{ID: other, Keys: []*Key{revoked(c.ago)}})})
+		ask := func(iss string) string {
+			r := withToken("POST", "/x", forge(t, goodHeader, fmt.Sprintf(`{"iss":%q,"iat":%d}`, iss, testNow), "revoked-secret"))
+			_, _, err := v.Authenticate(httptest.NewRecorder(), r, OriginalOf(r))
+			var fault *Error
+			require.ErrorAs(t, err, &fault)
+			return fault.Message(V2)
+		}
+		assert.Equal(t, c.want, ask(testService), c.ago)
+		if c.want == forgotten {
+			assert.Equal(t, "Invalid token: service has no API keys", ask(other))
+		} else {
+			assert.Equal(t, c.want, ask(other))
+		}
+	}
+	assert.False(t, key(t, "k", "s", WithRevokedAt(time.Time{})).Revoked())
+}
+
+func TestV2BodyIsBufferedOnDemand(t *testing.T) {
+	budget := NewBudget(40)
+	v := verifier(t, Config{Dialect: V2, MaxBody: 10, BufferBody: true, BufferFactor: 2, Buffers: budget})
+	post := func(body string, length int64) (*http.Request, func(), error) {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		r.ContentLength = length
+		r.Header.Set("Authorization", "Bearer "+mint(t, MintRequest{Dialect: V2}))
+		_, release, err := v.Authenticate(httptest.NewRecorder(), r, OriginalOf(r))
+		return r, release, err
+	}
+	for _, length := range []int64{10, -1} {
+		r, release, err := post("0123456789", length)
+		require.NoError(t, err)
+		assert.EqualValues(t, 20, budget.Used())
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		assert.Equal(t, "0123456789", string(body))
+		release()
+		assert.Zero(t, budget.Used())
+	}
+	for _, c := range []struct {
+		body   string
+		length int64
+		want   Code
+	}{
+		{"", 0, ""},
+		{"", -1, ""},
+		{"0123456789x", 11, CodeTooLarge},
+		{"0123456789x", -1, CodeTooLarge},
+		{"012", 5, CodeBodyRead},
+		{"012345", 5, CodeBodyRead},
+	} {
+		_, release, err := post(c.body, c.length)
+		if c.want == "" {
+			require.NoError(t, err)
+		} else {
+			var fault *Error
+			require.ErrorAs(t, err, &fault)
+			assert.Equal(t, c.want, fault.Code, c.body)
+		}
+		release()
+		assert.Zero(t, budget.Used(), c.body)
+	}
+	_, release, err := post("0123456789", 10)
+	require.NoError(t, err)
+	_, release2, err := post("0123456789", 10)
+	require.NoError(t, err)
+	_, _, err = post("0", 1)
+	var fault *Error
+	require.ErrorAs(t, err, &fault)
+	assert.Equal(t, CodeBusy, fault.Code)
+	release()
+	release2()
+	assert.Zero(t, budget.Used())
 }
 
 // TestV2Target: v2 signs no path, but what follows routes by it.

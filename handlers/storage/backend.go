@@ -29,6 +29,9 @@ type Backend interface {
 	PutService(ctx context.Context, s Service) error
 	Service(ctx context.Context, id string) (Service, error)
 	Services(ctx context.Context) ([]Service, error) // by creation
+	// PutServiceSettings replaces the settings of a stored service; ErrNotFound
+	// when there is none.
+	PutServiceSettings(ctx context.Context, id string, settings []byte) error
 	// AddKey fails with ErrExists when the service has a key of that name and
 	// with ErrNotFound when there is no such service.
 	AddKey(ctx context.Context, k APIKey) error
@@ -40,7 +43,11 @@ type Backend interface {
 	PutTemplate(ctx context.Context, t Template) (Template, error)
 	// Template returns one version, the newest when version is 0.
 	Template(ctx context.Context, serviceID, id string, version int) (Template, error)
-	Templates(ctx context.Context, serviceID string) ([]Template, error) // newest versions, by id
+	Templates(ctx context.Context, serviceID string) ([]Template, error) // newest versions, by id, archived ones too
+	// ArchiveTemplate ends a template, all versions of it; ErrNotFound when there
+	// is none. It is idempotent: the first time stays. PutTemplate of an archived
+	// template brings it back with its next version.
+	ArchiveTemplate(ctx context.Context, serviceID, id string, at time.Time) error
 
 	// Create stores one notification. Concurrent creations share one sync. Of
 	// two concurrent creations with one idempotency key, the second returns
@@ -108,6 +115,13 @@ type Backend interface {
 	// NextCallbacks returns for each of the services that are owed a callback
 	// when the next one becomes due (the end of its lease when leased).
 	NextCallbacks(ctx context.Context, services []string) (map[string]time.Time, error)
+
+	// PutInbound stores a message that was received. It fails with ErrExists when
+	// the provider has handed over one of that reference before (references that
+	// are empty are never the same), or the ID is taken.
+	PutInbound(ctx context.Context, m InboundMessage) error
+	// Inbound returns a page of messages that were received.
+	Inbound(ctx context.Context, q InboundQuery) ([]InboundMessage, error)
 
 	// PutSigningClient creates (ErrExists when the id is taken).
 	PutSigningClient(ctx context.Context, c SigningClient) error

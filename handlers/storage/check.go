@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,12 +11,23 @@ import (
 // MaxIdempotencyKey is the size of the largest idempotency key in bytes.
 const MaxIdempotencyKey = 64
 
+// MaxInboundReference is the size of the longest InboundMessage.Reference in
+// bytes.
+const MaxInboundReference = 256
+
 // MaxPage is the largest Query.Limit; a larger one means this.
 const MaxPage = 1000
 
 // Micro returns t as back ends store it: in UTC, cut to microseconds, without
 // a monotonic reading.
 func Micro(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+func normalTime(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return Micro(t)
+}
 
 // Normalised returns the creation as a back end stores it: times as Micro has
 // them, Status created, the delivery fields empty. The error wraps ErrInvalid
@@ -35,6 +47,7 @@ func (c Creation) Normalised() (Creation, error) {
 		return c, fmt.Errorf("%w: a notification begins as %q, not as %q", ErrInvalid, StatusCreated, n.Status)
 	}
 	n.CreatedAt, n.ExpiresAt = Micro(n.CreatedAt), Micro(n.ExpiresAt)
+	n.Details.ScheduledFor = normalTime(n.Details.ScheduledFor)
 	n.Status, n.Reason, n.ProviderReference, n.Attempts = StatusCreated, "", "", 0
 	n.SentAt, n.CompletedAt = time.Time{}, time.Time{}
 	n.UpdatedAt = n.CreatedAt
@@ -47,6 +60,39 @@ func (c Creation) Normalised() (Creation, error) {
 		}
 	}
 	return c, nil
+}
+
+// DueAt is when a new notification is first to be sent.
+func (n *Notification) DueAt() time.Time {
+	if n.Details.ScheduledFor.After(n.CreatedAt) {
+		return n.Details.ScheduledFor
+	}
+	return n.CreatedAt
+}
+
+// Normalised returns the message as a back end stores it: its times as Micro has
+// them. The error wraps ErrInvalid when a field that must be set isn't.
+func (m InboundMessage) Normalised() (InboundMessage, error) {
+	switch {
+	case m.ID == uuid.Nil:
+		return m, fmt.Errorf("%w: a received message needs an id", ErrInvalid)
+	case m.ServiceID == "":
+		return m, fmt.Errorf("%w: a received message needs a service", ErrInvalid)
+	case len(m.Reference) > MaxInboundReference:
+		return m, fmt.Errorf("%w: the reference of a received message has at most %d bytes, not %d", ErrInvalid, MaxInboundReference, len(m.Reference))
+	case m.CreatedAt.IsZero() || m.ExpiresAt.IsZero():
+		return m, fmt.Errorf("%w: a received message needs its times of creation and expiry", ErrInvalid)
+	}
+	m.CreatedAt, m.ExpiresAt = Micro(m.CreatedAt), Micro(m.ExpiresAt)
+	return m, nil
+}
+
+// Normalised returns the query with its numbers in their ranges.
+func (q InboundQuery) Normalised() InboundQuery {
+	if q.Limit <= 0 || q.Limit > MaxPage {
+		q.Limit = MaxPage
+	}
+	return q
 }
 
 // Normalised returns the client as a back end stores it: its time as Micro has
@@ -109,6 +155,22 @@ func (q Query) Normalised() Query {
 	q.Limit = min(max(q.Limit, 0), MaxPage)
 	q.Before = max(q.Before, 0)
 	return q
+}
+
+// Selects reports whether the query asks for notifications of that channel,
+// state and key type. Key types that aren't Known can't be asked for.
+func (q *Query) Selects(c Channel, s Status, t KeyType) bool {
+	return (len(q.Channels) == 0 || slices.Contains(q.Channels, c)) &&
+		(len(q.Statuses) == 0 || slices.Contains(q.Statuses, s)) &&
+		(len(q.KeyTypes) == 0 || t.Known() && slices.Contains(q.KeyTypes, t))
+}
+
+// Counted returns what Page.Total says for total rows.
+func (q *Query) Counted(total int64) int64 {
+	if len(q.KeyTypes) > 0 || q.Before != 0 || q.Reference != "" {
+		return -1
+	}
+	return total
 }
 
 // DefaultSweep is the Limit of a SweepRequest that states none.

@@ -16,6 +16,12 @@ const (
 	StatusCreated Status = "created"
 	// StatusSending: a provider has taken it; its receipt is outstanding.
 	StatusSending Status = "sending"
+	// StatusPending: an interim receipt says that the provider still tries; the
+	// final one is outstanding.
+	StatusPending Status = "pending"
+	// StatusSent: a provider has taken it and no receipt will come, as for text
+	// messages to other countries. Final.
+	StatusSent Status = "sent"
 	// StatusDelivered: the provider reports delivery. Final.
 	StatusDelivered Status = "delivered"
 	// StatusTemporaryFailure: the recipient could not be reached in time. Final.
@@ -34,14 +40,16 @@ func (s Status) Rank() int {
 		return 0
 	case StatusSending:
 		return 1
-	case StatusDelivered, StatusTemporaryFailure, StatusPermanentFailure, StatusTechnicalFailure:
+	case StatusPending:
 		return 2
+	case StatusSent, StatusDelivered, StatusTemporaryFailure, StatusPermanentFailure, StatusTechnicalFailure:
+		return 3
 	}
 	return -1
 }
 
 // Final reports whether the state is an end state.
-func (s Status) Final() bool { return s.Rank() == 2 }
+func (s Status) Final() bool { return s.Rank() == 3 }
 
 // Notification is one message to one recipient. The fields up to ExpiresAt
 // never change after creation; those below follow the delivery.
@@ -60,6 +68,7 @@ type Notification struct {
 	TemplateVersion int
 	Reference       string // the client's own, opaque
 	Sender          string // configured name of the delivery provider
+	Details         Details
 	CreatedAt       time.Time
 	ExpiresAt       time.Time // retention: swept after this once final
 
@@ -72,12 +81,38 @@ type Notification struct {
 	UpdatedAt         time.Time
 }
 
+// Details are what is known of a notification besides, at its creation. No query
+// asks for them. They are kept as one text, see Encode.
+type Details struct {
+	// Supplied is the recipient as the client wrote it, empty when that is To.
+	Supplied string `json:"supplied,omitempty"`
+	// From is who the message says it is from: the text or number of an SMS
+	// sender, or the address of an email.
+	From string `json:"from,omitempty"`
+	// ReplyTo is the address for answers to an email.
+	ReplyTo string `json:"reply_to,omitempty"`
+	// UnsubscribeURL is an email's one-click unsubscribe address (RFC 8058).
+	UnsubscribeURL string `json:"unsubscribe_url,omitempty"`
+	// ScheduledFor is when the client wants it sent, zero for at once.
+	ScheduledFor time.Time `json:"scheduled_for,omitzero"`
+	// International says that a text message goes to another country.
+	International bool `json:"international,omitempty"`
+	// Values says where in an email's Body the values of placeholders are, whose
+	// text is never markup, as (*message.Template).Email returns it. Empty: there
+	// are none.
+	Values string `json:"values,omitempty"`
+	// Request is a digest of the request that an idempotency key stands for, to
+	// tell its repetition from another request with that key.
+	Request string `json:"request,omitempty"`
+}
+
 // Creation is a notification to be stored with everything that must be
 // decided in the same transaction.
 type Creation struct {
 	// Notification with UUID, ServiceID, Channel, To, Body, Sender, CreatedAt,
 	// ExpiresAt and so on set. ID is assigned by the back end, JobID becomes
-	// ID when it is zero, Status is StatusCreated and it is due at CreatedAt.
+	// ID when it is zero, Status is StatusCreated and it is due at
+	// Details.ScheduledFor, or at CreatedAt when that is zero.
 	Notification Notification
 	// Idempotency, when not nil, is looked up first: a known key returns the
 	// stored notification and counts nothing.
@@ -114,6 +149,7 @@ type Query struct {
 	ServiceID string
 	Channels  []Channel // empty: all
 	Statuses  []Status  // empty: all
+	KeyTypes  []KeyType // empty: all
 	Offset    int64     // rows to skip
 	Limit     int       // rows to return, at most 1,000
 	// Before, when not zero, returns only ids below it (keyset paging).
@@ -126,7 +162,7 @@ type Query struct {
 type Page struct {
 	Notifications []Notification
 	// Total is the number of rows that match ServiceID, Channels and Statuses,
-	// kept as counters and not counted per call. It is -1 when Before or
-	// Reference is set.
+	// kept as counters and not counted per call. It is -1 when KeyTypes, Before
+	// or Reference is set.
 	Total int64
 }

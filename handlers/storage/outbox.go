@@ -47,7 +47,7 @@ type Outcome struct {
 type Receipt struct {
 	Sender    string
 	Reference string
-	Status    Status // StatusSending or final
+	Status    Status // StatusSending, StatusPending or final
 	Reason    string
 	At        time.Time
 	// Callback, unless nil, tells whether a service is owed a callback if this
@@ -59,8 +59,8 @@ type Receipt struct {
 // Stats describes the queue.
 type Stats struct {
 	Queued       int64     // StatusCreated, leased or not
-	Oldest       time.Time // creation of the oldest queued one; zero when none
-	Outstanding  int64     // StatusSending
+	Oldest       time.Time // creation of the oldest queued one, scheduled or not; zero when none
+	Outstanding  int64     // StatusSending and StatusPending
 	DeadLettered int64     // StatusTechnicalFailure, until swept
 	Callbacks    int64     // that services are owed, leased or not
 }
@@ -70,14 +70,16 @@ type Swept struct {
 	Notifications int64
 	Keys          int64 // idempotency and replay keys, and counters
 	Requests      int64 // signature requests
-	TimedOut      int64 // StatusSending without a receipt: now StatusTemporaryFailure
+	Inbound       int64 // messages that were received
+	TimedOut      int64 // StatusSending or StatusPending without a receipt: now StatusTemporaryFailure
 	More          bool  // the limit was reached: call again
 }
 
 // SweepRequest says what to remove: final notifications with ExpiresAt before
-// Now (with the callbacks that are still owed for them), and keys, counters and signature requests likewise. Notifications sent
-// before ReceiptsSince that still await a receipt become
-// StatusTemporaryFailure.
+// Now (with the callbacks that are still owed for them), and keys, counters,
+// received messages and signature requests likewise. Notifications sent before
+// ReceiptsSince that still await a receipt, also when an interim one has come
+// (StatusPending), become StatusTemporaryFailure.
 type SweepRequest struct {
 	Now           time.Time
 	ReceiptsSince time.Time // zero: never time out

@@ -1,6 +1,10 @@
 package storage
 
-import "time"
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // Channel is the way by which a notification travels.
 type Channel string
@@ -25,11 +29,17 @@ const (
 	KeyTest   KeyType = "test"
 )
 
+// Known reports whether t is one of the key types.
+func (t KeyType) Known() bool { return t == KeyNormal || t == KeyTeam || t == KeyTest }
+
 // Service is a tenant: whoever signs with its keys acts as it.
 type Service struct {
 	ID        string // UUID text, lower case; the iss claim
 	Name      string
 	CreatedAt time.Time
+	// Settings is what Directory keeps about a stored service, opaque to back
+	// ends: a JSON object whose secrets are sealed, or empty.
+	Settings []byte
 }
 
 // APIKey is one of a service's keys. Names are unique in a service, revoked
@@ -55,4 +65,23 @@ type Template struct {
 	Subject   string // emails only
 	Body      string
 	CreatedAt time.Time // of this version
+	// FirstAt is when version 1 was made. Back ends fill it in.
+	FirstAt time.Time
+	// ArchivedAt is when the template was archived, all versions of it; zero
+	// while it is in use.
+	ArchivedAt time.Time
+}
+
+// templateSpace is the name space of derived template ids: a version 4 UUID,
+// drawn once.
+var templateSpace = uuid.MustParse("7b1f4c1e-5a0d-4c52-9a53-0f6a4d2f7c86")
+
+// TemplateUUID returns the UUID by which the v2 dialect knows a service's
+// template: its id where that is a UUID in lower case, otherwise a version 5 UUID
+// (RFC 9562, 5.5) of service and id, which is the same everywhere and always.
+func TemplateUUID(serviceID, id string) uuid.UUID {
+	if u, err := uuid.Parse(id); err == nil && u.String() == id {
+		return u
+	}
+	return uuid.NewSHA1(templateSpace, []byte(serviceID+"/"+id))
 }

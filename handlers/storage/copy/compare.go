@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,7 +44,8 @@ func (c Comparison) Same() bool {
 }
 
 // Compare compares the numbers of rows, and when rows is set, the rows
-// themselves: all values but the secrets, which must open under the keys. It
+// themselves: all values but the secrets, which must open under the keys (those
+// in settings are values that differ when they are sealed again). It
 // changes nothing. A target that doesn't exist yet has no rows; with rows set it
 // is refused, and so is one that waits for its last copy.
 func Compare(ctx context.Context, cfg Config, rows bool) (c Comparison, err error) {
@@ -169,8 +171,8 @@ func compareRows(ctx context.Context, cfg Config, from, to source) ([]Pair, erro
 				}
 				p.Done++
 				p.AllDone++
-				if t.name == "api_key" {
-					if err := secretOpens(cfg, s, row); err != nil {
+				if open := secretsOf[t.name]; open != nil {
+					if err := open(cfg, s, row); err != nil {
 						return err
 					}
 				}
@@ -186,6 +188,9 @@ func compareRows(ctx context.Context, cfg Config, from, to source) ([]Pair, erro
 	return out, nil
 }
 
+// secretsOf are the tables with secrets.
+var secretsOf = map[string]func(cfg Config, s source, row []any) error{"api_key": secretOpens, "service": settingsOpen}
+
 // secretOpens checks a key's secret, and removes it: sealed, it is never twice
 // the same.
 func secretOpens(cfg Config, s source, row []any) error {
@@ -197,6 +202,48 @@ func secretOpens(cfg Config, s source, row []any) error {
 		return fmt.Errorf("the API key %q of service %s: %w", k.Name, k.ServiceID, err)
 	}
 	row[secret] = nil
+	return nil
+}
+
+// settingsOpen checks the secrets in a service's settings, and leaves what isn't
+// one.
+func settingsOpen(cfg Config, s source, row []any) error {
+	before, _ := row[secret].([]byte)
+	after, err := cfg.settings(row, s.sealer(), s.sealer())
+	if err != nil {
+		return err
+	}
+	row[secret] = nil
+	var a, b any
+	if len(after) == 0 || json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
+		return nil
+	}
+	row[secret], err = json.Marshal(common(a, b))
+	return err
+}
+
+// common returns what two JSON values have in common.
+func common(a, b any) any {
+	switch a := a.(type) {
+	case map[string]any:
+		if b, ok := b.(map[string]any); ok {
+			for k, v := range a {
+				a[k] = common(v, b[k])
+			}
+			return a
+		}
+	case []any:
+		if b, ok := b.([]any); ok && len(a) == len(b) {
+			for i, v := range a {
+				a[i] = common(v, b[i])
+			}
+			return a
+		}
+	default:
+		if a == b {
+			return a
+		}
+	}
 	return nil
 }
 

@@ -25,6 +25,9 @@ type Config struct {
 	// Reseal returns the secret of an API key, which is sealed under the
 	// source's secrets key, sealed under the target's. Required.
 	Reseal func(k storage.APIKey, from, to *storage.Sealer) ([]byte, error)
+	// ResealSettings does the same for the settings of a service. Required where
+	// services have any.
+	ResealSettings func(serviceID string, settings []byte, from, to *storage.Sealer) ([]byte, error)
 	// Progress is told now and then how far a table has come; optional. It is
 	// called by one goroutine.
 	Progress func(Progress)

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -45,6 +47,52 @@ func reseal(k storage.APIKey, from, to *storage.Sealer) ([]byte, error) {
 	return to.Seal(plain, k.Name), nil
 }
 
+// serviceSettings stand for those that the directory keeps.
+type serviceSettings struct {
+	Changed  int `json:"changed"`
+	Callback []struct {
+		Bearer []byte `json:"bearer"`
+	} `json:"callback"`
+}
+
+func settings(t *testing.T, sealer *storage.Sealer, bearer string, changed int) []byte {
+	t.Helper()
+	s := serviceSettings{Changed: changed, Callback: make([]struct {
+		Bearer []byte `json:"bearer"`
+	}, 1)}
+	s.Callback[0].Bearer = sealer.Seal([]byte(bearer), tenantA)
+	text, err := json.Marshal(s)
+	require.NoError(t, err)
+	return text
+}
+
+// openSettings returns what settings was given.
+func openSettings(t *testing.T, sealer *storage.Sealer, text []byte) string {
+	t.Helper()
+	if text == nil {
+		return ""
+	}
+	var s serviceSettings
+	require.NoError(t, json.Unmarshal(text, &s))
+	bearer, err := sealer.Open(s.Callback[0].Bearer, tenantA)
+	require.NoError(t, err)
+	return fmt.Sprintf("%d %s", s.Changed, bearer)
+}
+
+// resealSettings stands for that of the directory.
+func resealSettings(serviceID string, text []byte, from, to *storage.Sealer) ([]byte, error) {
+	var s serviceSettings
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, err
+	}
+	plain, err := from.Open(s.Callback[0].Bearer, serviceID)
+	if err != nil {
+		return nil, err
+	}
+	s.Callback[0].Bearer = to.Seal(plain, serviceID)
+	return json.Marshal(s)
+}
+
 func newSQLite(t *testing.T, key []byte) copy.Place {
 	t.Helper()
 	return copy.Place{SQLite: &sqlite.Config{Path: filepath.Join(t.TempDir(), "signpost.db"), SecretsKey: key, OpenWait: time.Millisecond}}
@@ -78,11 +126,11 @@ func open(t *testing.T, p copy.Place) storage.Backend {
 var directions = map[string]func(t *testing.T) copy.Config{
 	"SQLite to PostgreSQL": func(t *testing.T) copy.Config {
 		t.Helper()
-		return copy.Config{From: newSQLite(t, keyOne), To: newPostgres(t, keyTwo), Reseal: reseal}
+		return copy.Config{From: newSQLite(t, keyOne), To: newPostgres(t, keyTwo), Reseal: reseal, ResealSettings: resealSettings}
 	},
 	"PostgreSQL to SQLite": func(t *testing.T) copy.Config {
 		t.Helper()
-		return copy.Config{From: newPostgres(t, keyOne), To: newSQLite(t, keyTwo), Reseal: reseal}
+		return copy.Config{From: newPostgres(t, keyOne), To: newSQLite(t, keyTwo), Reseal: reseal, ResealSettings: resealSettings}
 	},
 }
 
@@ -95,7 +143,7 @@ func eachDirection(t *testing.T, test func(t *testing.T, cfg copy.Config)) {
 
 // From one server to another.
 func TestOneKind(t *testing.T) {
-	testLive(t, copy.Config{From: newPostgres(t, keyOne), To: newPostgres(t, keyTwo), Reseal: reseal})
+	testLive(t, copy.Config{From: newPostgres(t, keyOne), To: newPostgres(t, keyTwo), Reseal: reseal, ResealSettings: resealSettings})
 }
 
 // requireMoved compares a source and a target that were copied, row by row, and
@@ -111,6 +159,7 @@ func requireMoved(t *testing.T, l *life, cfg copy.Config) {
 	require.NotEmpty(t, want.DeadLetters)
 	require.NotEmpty(t, want.ByKey)
 	require.NotZero(t, want.Stats.Outstanding)
+	requireAll(t, want)
 	require.Less(t, len(want.Notifications), len(l.uuids), "nothing was swept")
 	assert.Equal(t, want, got)
 	assert.Equal(t, l.replayed(source), l.replayed(target))
@@ -130,6 +179,30 @@ func requireMoved(t *testing.T, l *life, cfg copy.Config) {
 	assert.Greater(t, page.Notifications[0].ID, highest)
 	for range 10 {
 		next.step()
+	}
+}
+
+// requireAll checks that a life has left something of everything.
+func requireAll(t *testing.T, v view) {
+	t.Helper()
+	require.Equal(t, "", v.Settings[1])
+	require.NotEmpty(t, v.Settings[0])
+	require.NotEmpty(t, v.Inbound)
+	require.NotContains(t, v.ByType, 0)
+	have := map[string]bool{}
+	for _, n := range v.Notifications {
+		have[string(n.KeyType)], have[string(n.Status)] = true, true
+		have["details"] = have["details"] || n.Details.International
+		have["scheduled"] = have["scheduled"] || n.Status == storage.StatusCreated && !n.Details.ScheduledFor.IsZero()
+	}
+	for _, template := range v.Templates {
+		have["archived"] = have["archived"] || !template.ArchivedAt.IsZero()
+	}
+	for _, what := range []string{
+		"of old", "details", "scheduled", "archived", string(storage.StatusCreated), string(storage.StatusSending),
+		string(storage.StatusPending), string(storage.StatusSent), string(storage.StatusDelivered),
+	} {
+		require.True(t, have[what], what)
 	}
 }
 
@@ -406,7 +479,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	_, err := copy.Run(t.Context(), copy.Config{From: newSQLite(t, nil), To: newSQLite(t, nil), Reseal: reseal})
+	_, err := copy.Run(t.Context(), copy.Config{From: newSQLite(t, nil), To: newSQLite(t, nil), Reseal: reseal, ResealSettings: resealSettings})
 	require.ErrorContains(t, err, "there is no database")
 	_, err = copy.Run(t.Context(), copy.Config{})
 	require.ErrorContains(t, err, "Reseal")
@@ -417,13 +490,17 @@ func TestConfig(t *testing.T) {
 // A SQLite source that was stopped in the middle of a write, and the keys in
 // files beside both databases.
 func TestKeyFiles(t *testing.T) {
-	cfg := copy.Config{From: newSQLite(t, nil), To: newSQLite(t, nil), Reseal: reseal}
+	cfg := copy.Config{From: newSQLite(t, nil), To: newSQLite(t, nil), Reseal: reseal, ResealSettings: resealSettings}
 	source := open(t, cfg.From)
 	key, err := source.SecretsKey(t.Context())
 	require.NoError(t, err)
 	l := newLife(t, source, key)
 	l.step()
 	require.NoError(t, source.Close())
+	none := cfg
+	none.ResealSettings = nil
+	_, err = copy.Run(t.Context(), none)
+	require.ErrorContains(t, err, "service "+tenantA+" has settings, and nothing was given")
 	_, err = copy.Run(t.Context(), cfg)
 	require.NoError(t, err)
 	target := open(t, cfg.To)
@@ -468,11 +545,14 @@ func TestCompare(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, claims, 1)
 		require.NoError(t, target.Complete(t.Context(), claims[0], storage.Outcome{Status: storage.StatusDelivered, At: l.now}))
+		sealer, err := storage.NewSealer(keyTwo)
+		require.NoError(t, err)
+		require.NoError(t, target.PutServiceSettings(t.Context(), tenantA, settings(t, sealer, "another bearer", l.steps+1)))
 		changed, err := copy.Compare(t.Context(), cfg, true)
 		require.NoError(t, err)
 		assert.False(t, changed.Same())
 		for _, p := range changed.Tables {
-			assert.Equal(t, p.Table == "notification", p.Differ, p.Table)
+			assert.Equal(t, p.Table == "notification" || p.Table == "service", p.Differ, p.Table)
 			assert.Equal(t, p.From, p.To)
 		}
 	})

@@ -44,6 +44,7 @@ func newLife(t *testing.T, s storage.Backend, key []byte) *life {
 		now: start, sealer: sealer, uuids: map[uuid.UUID]string{},
 	}
 	require.NoError(t, s.PutService(t.Context(), storage.Service{ID: tenantA, Name: "Äpfel", CreatedAt: start}))
+	require.NoError(t, s.PutService(t.Context(), storage.Service{ID: "plain", CreatedAt: start}))
 	return l
 }
 
@@ -62,6 +63,7 @@ func (l *life) step() {
 	l.report()
 	l.call()
 	l.manage()
+	l.receive()
 	l.sign()
 	_, err := l.s.Sweep(l.t.Context(), storage.SweepRequest{Now: l.now, ReceiptsSince: l.now.Add(-10 * time.Minute), Callback: everybody})
 	require.NoError(l.t, err)
@@ -91,6 +93,13 @@ func (l *life) create() {
 		c := creation(l.now)
 		n := &c.Notification
 		n.ServiceID, n.Channel, n.ExpiresAt = service, channel, l.now.Add(kept)
+		n.KeyType = append(allTypes, "of old")[l.random.IntN(4)]
+		if l.random.IntN(3) == 0 {
+			n.Details = storage.Details{Supplied: "07700 \x00", International: true}
+		}
+		if l.random.IntN(6) == 0 {
+			n.Details.ScheduledFor = l.now.Add(time.Hour)
+		}
 		n.Reference, n.Body = fmt.Sprintf("ref %d", l.steps), fmt.Sprintf("Your \xff code is %d", l.steps)
 		c.Limits = []storage.Limit{{Key: "day/" + service, Max: 1 << 40, ExpiresAt: l.now.Add(time.Hour)}}
 		if i > 1 {
@@ -127,7 +136,7 @@ func (l *life) claim() {
 
 func (l *life) outcome(c storage.Claim) {
 	o := storage.Outcome{At: l.now, Reason: "because", Callback: true}
-	switch l.random.IntN(8) {
+	switch l.random.IntN(10) {
 	case 0: // still at it
 		return
 	case 1:
@@ -137,6 +146,19 @@ func (l *life) outcome(c storage.Claim) {
 		l.sending = append(l.sending, storage.Receipt{Sender: "acme", Reference: o.ProviderReference, Status: storage.StatusDelivered, Callback: everybody})
 	case 4:
 		o.Status = storage.StatusTechnicalFailure
+	case 8:
+		o.Status, o.Reason = storage.StatusSent, ""
+	case 9: // an interim receipt that was faster, or not
+		r := storage.Receipt{Sender: "acme", Reference: c.Notification.UUID.String(), Status: storage.StatusPending, At: l.now}
+		_, _, err := l.s.Receipt(l.t.Context(), r)
+		require.NoError(l.t, err)
+		if l.random.IntN(2) == 0 { // the final one never comes
+			l.late = append(l.late, c)
+			return
+		}
+		r.Status, r.Callback = storage.StatusDelivered, everybody
+		l.sending = append([]storage.Receipt{r}, l.sending...)
+		o.Status = storage.StatusSending
 	case 5:
 		_, _, err := l.s.Receipt(l.t.Context(), storage.Receipt{
 			Sender: "acme", Reference: c.Notification.UUID.String(), Status: storage.StatusDelivered, At: l.now, Callback: everybody,
@@ -153,8 +175,8 @@ func (l *life) outcome(c storage.Claim) {
 // report brings receipts, and takes dead letters back.
 func (l *life) report() {
 	var later []storage.Receipt
-	for _, r := range l.sending {
-		if l.random.IntN(2) == 0 {
+	for i, r := range l.sending {
+		if i == len(l.sending)-1 || l.random.IntN(2) == 0 {
 			later = append(later, r)
 			continue
 		}
@@ -197,6 +219,12 @@ func (l *life) manage() {
 	require.NoError(l.t, l.s.RevokeKey(ctx, tenantA, fmt.Sprintf("key %d", l.random.IntN(l.keys)), l.now))
 	_, err := l.s.PutTemplate(ctx, storage.Template{ServiceID: tenantB, ID: "1", Channel: storage.SMS, Body: fmt.Sprintf("((code)) %d", l.steps), CreatedAt: l.now})
 	require.NoError(l.t, err)
+	template, err := l.s.PutTemplate(ctx, storage.Template{ServiceID: tenantB, ID: fmt.Sprintf("%d", l.steps), Channel: storage.Email, CreatedAt: l.now})
+	require.NoError(l.t, err)
+	if l.steps%2 == 0 {
+		require.NoError(l.t, l.s.ArchiveTemplate(ctx, tenantB, template.ID, l.now))
+	}
+	require.NoError(l.t, l.s.PutServiceSettings(ctx, tenantA, settings(l.t, l.sealer, fmt.Sprintf("bearer of %d", l.steps), l.steps)))
 	used := number(len(l.replays))
 	l.replays = append(l.replays, used)
 	_, err = l.s.Remember(ctx, storage.ReplayKey{ServiceID: tenantA, Key: used, ExpiresAt: l.now.Add(2 * time.Minute)}, l.now)
@@ -208,6 +236,15 @@ func (l *life) manage() {
 	if l.clients%3 == 0 {
 		require.NoError(l.t, l.s.DeleteSigningClient(ctx, fmt.Sprintf("client %d", l.clients-1)))
 	}
+}
+
+// receive stores a message that was received; some are swept soon.
+func (l *life) receive() {
+	require.NoError(l.t, l.s.PutInbound(l.t.Context(), storage.InboundMessage{
+		ID: uuid.Must(uuid.NewV7()), ServiceID: tenantA, Provider: "acme", Reference: fmt.Sprintf("in %d", l.steps),
+		UserNumber: "+447700900123", NotifyNumber: "60123", Content: "Yes \x00 \xff", CreatedAt: l.now,
+		ExpiresAt: l.now.Add([]time.Duration{time.Minute, 24 * time.Hour}[l.steps%2]),
+	}))
 }
 
 func (l *life) sign() {
@@ -246,9 +283,12 @@ func (l *life) sign() {
 type view struct {
 	Services      []storage.Service
 	Keys          []storage.APIKey
+	Settings      []string // opened
 	Templates     []storage.Template
+	Inbound       []storage.InboundMessage
 	Notifications map[uuid.UUID]storage.Notification
 	Totals        []int64
+	ByType        []int
 	ByKey         []int64
 	Counters      []int64
 	Stats         storage.Stats
@@ -280,6 +320,10 @@ func (l *life) look(s storage.Backend, key []byte) (v view) {
 	must()
 	sealer, err := storage.NewSealer(key)
 	must()
+	for i := range v.Services {
+		v.Settings = append(v.Settings, openSettings(t, sealer, v.Services[i].Settings))
+		v.Services[i].Settings = nil
+	}
 	for i, k := range v.Keys {
 		v.Keys[i].Secret, err = sealer.Open(k.Secret, k.Name)
 		must()
@@ -290,6 +334,11 @@ func (l *life) look(s storage.Backend, key []byte) (v view) {
 			v.Templates = append(v.Templates, template)
 		}
 	}
+	newest, err := s.Templates(ctx, tenantB)
+	must()
+	v.Templates = append(v.Templates, newest...)
+	v.Inbound, err = s.Inbound(ctx, storage.InboundQuery{ServiceID: tenantA})
+	must()
 	v.Notifications = map[uuid.UUID]storage.Notification{}
 	for id, service := range l.uuids {
 		n, e := s.NotificationByUUID(ctx, service, id)
@@ -304,6 +353,12 @@ func (l *life) look(s storage.Backend, key []byte) (v view) {
 			must()
 			require.Len(t, p.Notifications, int(p.Total))
 			v.Totals = append(v.Totals, p.Total)
+		}
+		for i := range allTypes {
+			p, e := s.Notifications(ctx, storage.Query{ServiceID: service, KeyTypes: allTypes[i : i+1], Limit: 1000})
+			err = e
+			must()
+			v.ByType = append(v.ByType, len(p.Notifications))
 		}
 		n, e := s.Counter(ctx, "day/"+service)
 		err = e
@@ -352,5 +407,7 @@ func (l *life) replayed(s storage.Backend) (known []bool) {
 
 var allStatuses = []storage.Status{
 	storage.StatusCreated, storage.StatusSending, storage.StatusDelivered, storage.StatusTemporaryFailure,
-	storage.StatusPermanentFailure, storage.StatusTechnicalFailure,
+	storage.StatusPermanentFailure, storage.StatusTechnicalFailure, storage.StatusPending, storage.StatusSent,
 }
+
+var allTypes = []storage.KeyType{storage.KeyNormal, storage.KeyTeam, storage.KeyTest}

@@ -127,23 +127,30 @@ func (s *postgresSide) exec(ctx context.Context, text string, args ...any) error
 	return err
 }
 
+// flyingKind is the kind of a row of outbox AS o, where what is pending is
+// sending with a mark.
+const flyingKind = `(o.kind + CASE WHEN o.pending AND o.kind & 7 = 1 THEN 6 ELSE 0 END)`
+
 // postgresReads are the tables' rows in the order of their columns.
 var postgresReads = map[string]string{
-	"service":  `SELECT no, id, name, created_at FROM signpost.service AS n`,
+	"service":  `SELECT no, id, name, created_at, settings FROM signpost.service AS n`,
 	"api_key":  `SELECT no, service_id, name, type, secret, created_at, revoked_at FROM signpost.api_key AS n`,
-	"template": `SELECT service_id, id, version, channel, name, subject, body, created_at FROM signpost.template AS n`,
+	"template": `SELECT service_id, id, version, channel, name, subject, body, created_at, archived_at FROM signpost.template AS n`,
 	"tenant":   `SELECT no, id FROM signpost.tenant AS n`,
 	// What changes of a notification in flight is in outbox, which also has those
 	// that are final and held by a worker.
 	"notification": `SELECT n.id, uuid_send(n.uuid), n.created_at, n.expires_at, coalesce(n.job, n.id), n.tenant, n.template_version, n.key_name,
-		n.key_type, n.recipient, n.template_id, n.reference, n.subject, n.body, CASE WHEN n.kind > 0 THEN n.kind ELSE o.kind END,
+		n.key_type, n.recipient, n.template_id, n.reference, n.subject, n.body, CASE WHEN n.kind > 0 THEN n.kind ELSE ` + flyingKind + ` END,
 		CASE WHEN n.kind > 0 THEN n.attempts ELSE o.attempts END, CASE WHEN n.kind > 0 THEN n.sent_at ELSE o.sent_at END, n.completed_at,
 		CASE WHEN n.kind > 0 THEN n.updated_at ELSE o.updated_at END, CASE WHEN n.kind > 0 THEN n.reason ELSE o.reason END,
-		CASE WHEN n.kind > 0 THEN n.provider_reference ELSE o.provider_reference END, CASE WHEN n.kind > 0 THEN n.sender ELSE o.sender END,
+		CASE WHEN n.kind > 0 THEN n.provider_reference ELSE o.provider_reference END, CASE WHEN n.kind > 0 THEN n.sender ELSE o.sender END, n.details,
 		CASE WHEN n.kind > 0 THEN 4 ELSE o.phase END, CASE WHEN n.kind > 0 THEN n.expires_at ELSE o.due END,
 		CASE WHEN n.kind > 0 AND o.id IS NOT NULL THEN 1 ELSE 0 END
 		FROM signpost.notification AS n LEFT JOIN signpost.outbox AS o ON o.id = n.id`,
-	"callback":       `SELECT id, notification, due, created_at, tenant, attempts FROM signpost.callback AS n`,
+	// What was sent is owed under the negative tenant.
+	"callback": `SELECT id, notification, due, created_at, abs(tenant), attempts FROM signpost.callback AS n`,
+	"inbound": `SELECT uuid_send(id), service_id, provider, reference, user_number, notify_number, content, created_at, expires_at
+		FROM signpost.inbound AS n`,
 	"idempotency":    `SELECT id, tenant, key, expires_at, body_hash FROM signpost.idempotency AS n`,
 	"replay":         `SELECT service_id, key, expires_at FROM signpost.replay AS n`,
 	"counter":        `SELECT key, value, expires_at FROM signpost.counter AS n`,
@@ -212,7 +219,7 @@ func (s *postgresSide) read(ctx context.Context, t *table, d *delta, each func(r
 
 func (s *postgresSide) sums(ctx context.Context) (sums, error) {
 	rows, err := s.tx.Query(ctx, `SELECT tenant, kind, count(*) FROM signpost.notification WHERE kind > 0 GROUP BY 1, 2
-		UNION ALL SELECT o.tenant, o.kind, count(*) FROM signpost.outbox AS o JOIN signpost.notification AS n ON n.id = o.id
+		UNION ALL SELECT o.tenant, `+flyingKind+`, count(*) FROM signpost.outbox AS o JOIN signpost.notification AS n ON n.id = o.id
 		WHERE n.kind = 0 GROUP BY 1, 2`)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/signpost-gateway/signpost/handlers/storage"
 	"github.com/signpost-gateway/signpost/handlers/storage/postgres"
 )
 
@@ -42,12 +43,15 @@ var postgresOnly = map[string]struct {
 }
 
 var (
-	outboxColumns = []string{"id", "due", "sent_at", "updated_at", "tenant", "attempts", "kind", "phase", "reason", "provider_reference", "sender"}
-	// outboxPlaces are where a notification has them.
-	outboxPlaces = []int{0, 23, 16, 18, 5, 15, 14, 22, 19, 20, 21}
+	outboxColumns = []string{
+		"id", "due", "sent_at", "updated_at", "tenant", "attempts", "phase", "reason", "provider_reference", "sender", "kind", "pending",
+		"special",
+	}
+	// outboxPlaces are where a notification has those up to sender.
+	outboxPlaces = []int{0, notificationDue, 16, 18, 5, 15, notificationPhase, 19, 20, 21}
 	// atTheEnd are the columns of a notification that are set at its end.
 	atTheEnd = map[int]any{
-		14: int64(0), 15: int64(0), 16: int64(0), 17: int64(0), 18: int64(0), 19: "", 20: "", 21: "",
+		notificationKind: int64(0), 15: int64(0), 16: int64(0), 17: int64(0), 18: int64(0), 19: "", 20: "", 21: "",
 	}
 )
 
@@ -73,6 +77,8 @@ func (s *postgresSide) insert(ctx context.Context, t *table, rows [][]any, repla
 			if rows[i], flying = split(row); flying != nil {
 				outbox = append(outbox, flying)
 			}
+		case "inbound":
+			row[0] = asUUID(row[0])
 		case "signing_request":
 			row[5] = row[5] == int64(1) // SQLite has no booleans
 			if b, ok := row[4].([]byte); !ok || b == nil {
@@ -91,21 +97,37 @@ func (s *postgresSide) insert(ctx context.Context, t *table, rows [][]any, repla
 func split(row []any) (stored, flying []any) {
 	stored = row[:notificationPhase:notificationPhase]
 	if row[notificationPhase] != phaseFinal {
-		flying = make([]any, len(outboxPlaces))
-		for i, p := range outboxPlaces {
-			flying[i] = row[p]
+		flying = make([]any, 0, len(outboxColumns))
+		for _, p := range outboxPlaces {
+			flying = append(flying, row[p])
 		}
+		code, _ := row[notificationKind].(int64)
+		kind, pending := storedKind(code)
+		flying = append(flying, kind, pending, row[notificationType] != string(storage.KeyNormal))
 		for i, v := range atTheEnd {
 			stored[i] = v
 		}
 	}
-	if b, ok := stored[notificationUUID].([]byte); ok && len(b) == 16 {
-		stored[notificationUUID] = [16]byte(b)
-	}
+	stored[notificationUUID] = asUUID(stored[notificationUUID])
 	if stored[notificationJob] == stored[notificationID] {
 		stored[notificationJob] = nil
 	}
 	return stored, flying
+}
+
+// storedKind returns the kind under which one in flight is stored and counted.
+func storedKind(kind int64) (as int64, pending bool) {
+	if kind%perChannel == codePending {
+		return kind - pendingSending, true
+	}
+	return kind, false
+}
+
+func asUUID(v any) any {
+	if b, ok := v.([]byte); ok && len(b) == 16 {
+		return [16]byte(b)
+	}
+	return v
 }
 
 func (s *postgresSide) copyFrom(ctx context.Context, name string, columns []string, rows [][]any) error {
@@ -140,9 +162,21 @@ func (s *postgresSide) makeRoom(ctx context.Context, t *table, rows [][]any) err
 }
 
 func (s *postgresSide) finish(ctx context.Context, n numbers, all sums) error {
-	tenants, kinds, counts := make([]int64, 0, len(all)), make([]int64, 0, len(all)), make([]int64, 0, len(all))
+	totals := sums{}
 	for k, c := range all {
+		if k.kind%perChannel == codeSent {
+			k.tenant = -k.tenant // see the schema
+		}
+		k.kind, _ = storedKind(k.kind)
+		totals[k] += c
+	}
+	tenants, kinds, counts := make([]int64, 0, len(totals)), make([]int64, 0, len(totals)), make([]int64, 0, len(totals))
+	for k, c := range totals {
 		tenants, kinds, counts = append(tenants, k.tenant), append(kinds, k.kind), append(counts, c)
+	}
+	if err := s.exec(ctx, `UPDATE signpost.callback AS c SET tenant = -c.tenant FROM signpost.notification AS n
+		WHERE n.id = c.notification AND n.kind & 7 = 6`); err != nil {
+		return err
 	}
 	if err := s.exec(ctx, "DELETE FROM signpost.total"); err != nil {
 		return err
@@ -178,9 +212,10 @@ var postgresUsed = []string{
 	`SELECT count(*) || ':' || coalesce(sum(revoked_at), 0) FROM signpost.api_key`,
 	`SELECT count(*) || ':' || coalesce(sum(value), 0) FROM signpost.counter`,
 	`SELECT count(*) || ':' || coalesce(sum(token), 0) FROM signpost.callback`,
-	`SELECT (SELECT count(*) FROM signpost.service) || ':' || (SELECT count(*) FROM signpost.template) || ':' ||
-		(SELECT count(*) FROM signpost.tenant) || ':' || (SELECT count(*) FROM signpost.replay) || ':' ||
-		(SELECT count(*) FROM signpost.signing_client)`,
+	`SELECT (SELECT count(*) FROM signpost.service) || ':' || (SELECT count(*) || ':' || coalesce(sum(archived_at), 0) FROM signpost.template) ||
+		':' || (SELECT count(*) FROM signpost.tenant) || ':' || (SELECT count(*) FROM signpost.replay) || ':' ||
+		(SELECT count(*) FROM signpost.signing_client) || ':' || (SELECT count(*) FROM signpost.inbound)`,
+	`SELECT coalesce(md5(string_agg(settings, ','::bytea ORDER BY no)), '') FROM signpost.service`,
 	`SELECT coalesce(string_agg(status || ':' || n, ',' ORDER BY status), '')
 		FROM (SELECT status, count(*) AS n FROM signpost.signing_request GROUP BY 1) AS s`,
 	`SELECT count(*) || ':' || coalesce(max(due), 0) || ':' || coalesce(sum(token), 0) FROM signpost.outbox`,

@@ -106,15 +106,16 @@ func (s *sqliteSide) exec(ctx context.Context, text string, args ...any) error {
 
 // sqliteReads are the tables' rows in the order of their columns.
 var sqliteReads = map[string]string{
-	"service":  `SELECT no, id, name, created_at FROM service`,
+	"service":  `SELECT no, id, name, created_at, settings FROM service`,
 	"api_key":  `SELECT no, service_id, name, type, secret, created_at, revoked_at FROM api_key`,
-	"template": `SELECT service_id, id, version, channel, name, subject, body, created_at FROM template`,
+	"template": `SELECT service_id, id, version, channel, name, subject, body, created_at, archived_at FROM template`,
 	"tenant":   `SELECT no, id FROM tenant`,
 	// What a process held that is gone is due at once, as when it is opened.
 	"notification": `SELECT id, uuid, created_at, expires_at, iif(job = 0, id, job), tenant, template_version, key_name, key_type, recipient,
-		template_id, reference, subject, body, kind, attempts, sent_at, completed_at, updated_at, reason, provider_reference, sender, phase,
-		iif(leased = 1 AND phase < 3, created_at, due), leased FROM notification`,
+		template_id, reference, subject, body, kind & 63, attempts, sent_at, completed_at, updated_at, reason, provider_reference, sender,
+		details, phase, iif(leased = 1 AND phase < 3, created_at, due), leased FROM notification`,
 	"callback": `SELECT id, notification, iif(leased = 1, created_at, due), created_at, tenant, attempts FROM callback`,
+	"inbound":  `SELECT id, service_id, provider, reference, user_number, notify_number, content, created_at, expires_at FROM inbound`,
 	// Keys are only appended: of one that came again after it had expired, the
 	// newest row counts. With max(), SQLite takes the other columns from its row.
 	"idempotency":    `SELECT max(id), tenant, key, expires_at, body_hash FROM idempotency`,
@@ -211,7 +212,8 @@ func (s *sqliteSide) sums(ctx context.Context) (_ sums, err error) {
 		if err := rows.Scan(&k.tenant, &k.kind, &n); err != nil {
 			return nil, err
 		}
-		out[k] = n
+		k.kind &= 63 // without the key type
+		out[k] += n
 	}
 	return out, rows.Err()
 }

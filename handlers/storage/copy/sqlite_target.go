@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/signpost-gateway/signpost/handlers/storage"
+	"github.com/signpost-gateway/signpost/handlers/storage/sqlite"
 )
 
 func (s *sqliteSide) flying(ctx context.Context) (ids []int64, err error) {
@@ -63,6 +66,9 @@ func (s *sqliteSide) insert(ctx context.Context, t *table, rows [][]any, replace
 		switch t.name {
 		case "notification":
 			row = row[:notificationStored]
+			kind, _ := row[notificationKind].(int64)
+			keyType, _ := row[notificationType].(string)
+			row[notificationKind] = sqlite.Kind(kind, storage.KeyType(keyType))
 		case "signing_request":
 			jwt, _ = row[11].([]byte)
 			row = append(append([]any{}, row[:11]...), row[12:]...)
@@ -79,14 +85,12 @@ func (s *sqliteSide) insert(ctx context.Context, t *table, rows [][]any, replace
 	return nil
 }
 
-func (s *sqliteSide) finish(ctx context.Context, n numbers, all sums) error {
+func (s *sqliteSide) finish(ctx context.Context, n numbers, _ sums) error { // which are without key types
 	if err := s.exec(ctx, "DELETE FROM total"); err != nil {
 		return err
 	}
-	for k, count := range all {
-		if err := s.exec(ctx, "INSERT INTO total (tenant, kind, n) VALUES (?, ?, ?)", k.tenant, k.kind, count); err != nil {
-			return err
-		}
+	if err := s.exec(ctx, "INSERT INTO total (tenant, kind, n) SELECT tenant, kind, count(*) FROM notification GROUP BY tenant, kind"); err != nil {
+		return err
 	}
 	if err := s.exec(ctx, `INSERT INTO meta (name, value) VALUES ('last_id', cast(cast(? AS TEXT) AS BLOB))
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, n.notification); err != nil {
@@ -106,8 +110,10 @@ var sqliteUsed = []string{
 	`SELECT count(*) || ':' || coalesce(sum(revoked_at), 0) FROM api_key`,
 	`SELECT count(*) || ':' || coalesce(sum(value), 0) FROM counter`,
 	`SELECT count(*) || ':' || coalesce(sum(token), 0) FROM callback`,
-	`SELECT (SELECT count(*) FROM service) || ':' || (SELECT count(*) FROM template) || ':' || (SELECT count(*) FROM tenant) || ':' ||
-		(SELECT count(*) FROM replay) || ':' || (SELECT count(*) FROM signing_client)`,
+	`SELECT (SELECT count(*) FROM service) || ':' || (SELECT count(*) || ':' || coalesce(sum(archived_at), 0) FROM template) || ':' ||
+		(SELECT count(*) FROM tenant) || ':' || (SELECT count(*) FROM replay) || ':' || (SELECT count(*) FROM signing_client) || ':' ||
+		(SELECT count(*) FROM inbound)`,
+	`SELECT coalesce(group_concat(hex(settings)), '') FROM (SELECT settings FROM service ORDER BY no)`,
 	`SELECT coalesce(group_concat(status || ':' || n), '') FROM (SELECT status, count(*) AS n FROM signing_request GROUP BY 1 ORDER BY 1)`,
 	`SELECT count(*) || ':' || coalesce(max(due), 0) || ':' || coalesce(sum(token), 0) FROM notification INDEXED BY notification_due WHERE phase < 4`,
 	`SELECT count(*) FROM meta WHERE name = 'ping'`,

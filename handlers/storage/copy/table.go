@@ -10,7 +10,9 @@ import (
 
 // table is a kind of rows. Both sides read and write them as the columns that
 // are named, whatever their own tables are; values are int64, string, []byte or
-// nil. The codes of kinds and phases are the same in all schemas.
+// nil. A kind is 8 * channel + status, of whatever key type, and a tenant is
+// positive: both schemas say more with them. The codes of channels, statuses and
+// phases are the same in all.
 type table struct {
 	name    string
 	columns []string
@@ -27,13 +29,24 @@ const (
 	notificationID     = 0
 	notificationUUID   = 1
 	notificationJob    = 4
-	notificationStored = 24
-	notificationPhase  = 22
-	notificationDue    = 23
-	notificationHeld   = 24
+	notificationType   = 8
+	notificationKind   = 14
+	notificationPhase  = 23
+	notificationDue    = 24
+	notificationStored = 25
+	notificationHeld   = 25
 
 	callbackDue = 2
-	secret      = 4
+	secret      = 4 // of a key, and of the settings of a service
+)
+
+const (
+	perChannel = 8 // kinds
+	// codeSent and codePending are the statuses of a kind that the schemas tell
+	// apart from others in ways of their own.
+	codeSent       = 6
+	codePending    = 7
+	pendingSending = codePending - 1 // from the one to the other
 )
 
 // phaseFinal is the phase of notifications that aren't in flight.
@@ -43,22 +56,28 @@ const phaseFinal = int64(4)
 // they are full again. Neither are leases, which end with the process that holds
 // them.
 var tables = []*table{
-	{name: "service", columns: []string{"no", "id", "name", "created_at"}},
+	{name: "service", columns: []string{"no", "id", "name", "created_at", "settings"}, change: resealSettings},
 	{
 		name: "api_key", columns: []string{"no", "service_id", "name", "type", "secret", "created_at", "revoked_at"},
 		change: reseal,
 	},
-	{name: "template", columns: []string{"service_id", "id", "version", "channel", "name", "subject", "body", "created_at"}},
+	{name: "template", columns: []string{"service_id", "id", "version", "channel", "name", "subject", "body", "created_at", "archived_at"}},
 	{name: "tenant", columns: []string{"no", "id"}},
 	{
 		name: "notification", large: true, change: inFlight,
 		columns: []string{
 			"id", "uuid", "created_at", "expires_at", "job", "tenant", "template_version", "key_name", "key_type", "recipient",
 			"template_id", "reference", "subject", "body", "kind", "attempts", "sent_at", "completed_at", "updated_at", "reason",
-			"provider_reference", "sender", "phase", "due",
+			"provider_reference", "sender", "details", "phase", "due",
 		},
 	},
 	{name: "callback", columns: []string{"id", "notification", "due", "created_at", "tenant", "attempts"}, change: owed},
+	{
+		name: "inbound", change: received,
+		columns: []string{
+			"id", "service_id", "provider", "reference", "user_number", "notify_number", "content", "created_at", "expires_at",
+		},
+	},
 	{name: "idempotency", columns: []string{"id", "tenant", "key", "expires_at", "body_hash"}, large: true},
 	{name: "replay", columns: []string{"service_id", "key", "expires_at"}},
 	{name: "counter", columns: []string{"key", "value", "expires_at"}},
@@ -182,6 +201,32 @@ func reseal(r *run, row []any) error {
 	return nil
 }
 
+// resealSettings changes the settings of a service, which may hold secrets.
+func resealSettings(r *run, row []any) (err error) {
+	row[secret], err = r.cfg.settings(row, r.from.sealer(), r.to.sealer())
+	return err
+}
+
+// settings returns those of a row of service, sealed anew; never nil.
+func (c *Config) settings(row []any, from, to *storage.Sealer) ([]byte, error) {
+	text, ok := row[secret].([]byte)
+	if !ok || len(text) == 0 {
+		return []byte{}, nil // SQLite's driver makes nil of an empty one
+	}
+	id, ok := row[1].(string)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("the service %v is damaged", row[0])
+	case c.ResealSettings == nil:
+		return nil, fmt.Errorf("service %s has settings, and nothing was given to reseal their secrets", id)
+	}
+	text, err := c.ResealSettings(id, text, from, to)
+	if err != nil {
+		return nil, fmt.Errorf("the settings of service %s: %w", id, err)
+	}
+	return text, nil
+}
+
 // parked is when things are due in a target that isn't complete, in
 // microseconds: never.
 var parked = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
@@ -198,6 +243,13 @@ func inFlight(r *run, row []any) error {
 	}
 	if id, ok := row[notificationID].(int64); ok && row[notificationHeld] == int64(1) {
 		r.held = append(r.held, id)
+	}
+	return nil
+}
+
+func received(_ *run, row []any) error {
+	if b, ok := row[0].([]byte); !ok || len(b) != 16 {
+		return fmt.Errorf("the received message %v has no UUID", row[0])
 	}
 	return nil
 }

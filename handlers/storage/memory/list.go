@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ type list struct {
 type kind struct {
 	channel storage.Channel
 	status  storage.Status
+	key     storage.KeyType
 }
 
 func (s *Store) list(serviceID string) *list {
@@ -27,7 +29,7 @@ func (s *Store) list(serviceID string) *list {
 	return l
 }
 
-func kindOf(n *storage.Notification) kind { return kind{n.Channel, n.Status} }
+func kindOf(n *storage.Notification) kind { return kind{n.Channel, n.Status, n.KeyType} }
 
 func (l *list) add(r *row) {
 	l.rows = append(l.rows, r)
@@ -50,29 +52,29 @@ func (l *list) remove(gone map[*row]bool) {
 	})
 }
 
-func selected(q *storage.Query, k kind) bool {
-	return (len(q.Channels) == 0 || slices.Contains(q.Channels, k.channel)) &&
-		(len(q.Statuses) == 0 || slices.Contains(q.Statuses, k.status))
-}
-
 func (l *list) page(q storage.Query) storage.Page {
 	var p storage.Page
 	for k, n := range l.totals {
-		if selected(&q, k) {
+		if q.Selects(k.channel, k.status, k.key) {
 			p.Total += n
 		}
 	}
-	if q.Before != 0 || q.Reference != "" {
-		p.Total = -1
-	} else if q.Offset >= p.Total {
+	if q.Offset >= p.Total {
+		p.Total = q.Counted(p.Total)
 		return p
 	}
+	p.Total = q.Counted(p.Total)
+	rows := l.rows
+	if q.Before != 0 {
+		end, _ := slices.BinarySearchFunc(rows, q.Before, func(r *row, id int64) int { return cmp.Compare(r.n.ID, id) })
+		rows = rows[:end]
+	}
 	skip := q.Offset
-	for _, r := range slices.Backward(l.rows) {
+	for _, r := range slices.Backward(rows) {
 		if len(p.Notifications) >= q.Limit {
 			break
 		}
-		if !selected(&q, kindOf(&r.n)) || q.Before != 0 && r.n.ID >= q.Before ||
+		if !q.Selects(r.n.Channel, r.n.Status, r.n.KeyType) ||
 			q.Reference != "" && r.n.Reference != q.Reference {
 			continue
 		}
@@ -88,7 +90,13 @@ func (l *list) page(q storage.Query) storage.Page {
 // oldestQueued returns when the first queued notification was created, the
 // zero time when none is queued.
 func (l *list) oldestQueued() (t time.Time) {
-	if l.totals[kind{storage.SMS, storage.StatusCreated}]+l.totals[kind{storage.Email, storage.StatusCreated}] == 0 {
+	queued := int64(0)
+	for k, n := range l.totals {
+		if k.status == storage.StatusCreated {
+			queued += n
+		}
+	}
+	if queued == 0 {
 		return t
 	}
 	for _, r := range l.rows {

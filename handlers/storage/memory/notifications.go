@@ -48,7 +48,7 @@ func (s *Store) Create(ctx context.Context, c storage.Creation) (storage.Created
 	r := &row{n: n}
 	s.rows[n.ID], s.byUUID[n.UUID] = r, r
 	s.list(n.ServiceID).add(r)
-	s.queues[n.Channel].put(r, n.CreatedAt)
+	s.queues[n.Channel].put(r, n.DueAt())
 	s.queued++
 	if i := c.Idempotency; i != nil {
 		s.idempotency[key] = idempotent{n.ID, bytes.Clone(i.BodyHash), storage.Micro(i.ExpiresAt)}

@@ -140,7 +140,7 @@ func (s *Store) moved(r *row, from kind) {
 		s.queued--
 	}
 	switch to.status {
-	case storage.StatusSending:
+	case storage.StatusSending, storage.StatusPending:
 		s.awaiting.put(r, r.n.SentAt)
 	case storage.StatusTechnicalFailure:
 		s.dead[r.n.ID] = r
@@ -210,7 +210,7 @@ func (s *Store) Stats(ctx context.Context) (storage.Stats, error) {
 	st := storage.Stats{Queued: s.queued, DeadLettered: int64(len(s.dead)), Callbacks: int64(len(s.callbacks.byID))}
 	for _, l := range s.lists {
 		for k, n := range l.totals {
-			if k.status == storage.StatusSending {
+			if k.status == storage.StatusSending || k.status == storage.StatusPending {
 				st.Outstanding += n
 			}
 		}

@@ -2,11 +2,9 @@ package memory
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +25,7 @@ type Store struct {
 
 	services    []storage.Service
 	keys        map[string][]storage.APIKey // by service
-	templates   map[templateKey][]storage.Template
+	templates   map[templateKey]*template
 	lastID      int64
 	rows        map[int64]*row
 	byUUID      map[uuid.UUID]*row
@@ -39,6 +37,7 @@ type Store struct {
 	idempotency map[serviceKey]idempotent
 	replays     map[serviceKey]time.Time // expiry
 	counters    map[string]counter
+	inbound     inbound
 	queued      int64
 	dead        map[int64]*row // in StatusTechnicalFailure
 	signing     signing
@@ -91,7 +90,7 @@ func (s *Store) Open(ctx context.Context) error {
 	_, _ = rand.Read(s.key) // never fails (Go 1.24)
 	s.services = nil
 	s.keys = map[string][]storage.APIKey{}
-	s.templates = map[templateKey][]storage.Template{}
+	s.templates = map[templateKey]*template{}
 	s.rows = map[int64]*row{}
 	s.byUUID = map[uuid.UUID]*row{}
 	s.byReference = map[reference][]*row{}
@@ -104,6 +103,7 @@ func (s *Store) Open(ctx context.Context) error {
 	s.lastID, s.queued, s.dead = 0, 0, map[int64]*row{}
 	s.signing = newSigning()
 	s.callbacks = newCallbacks()
+	s.inbound = newInbound()
 	s.open = true
 	return nil
 }
@@ -119,6 +119,7 @@ func (s *Store) Close() error {
 	s.idempotency, s.replays, s.counters, s.dead = nil, nil, nil, nil
 	s.signing = signing{}
 	s.callbacks = callbacks{}
+	s.inbound = inbound{}
 	return nil
 }
 
@@ -149,157 +150,3 @@ func (s *Store) SecretsKey(ctx context.Context) ([]byte, error) {
 
 // Wake receives after creations.
 func (s *Store) Wake() <-chan struct{} { return s.wake }
-
-// PutService creates a service.
-func (s *Store) PutService(ctx context.Context, v storage.Service) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(ctx, "storing a service"); err != nil {
-		return err
-	}
-	if s.hasService(v.ID) {
-		return storage.ErrExists
-	}
-	v.CreatedAt = storage.Micro(v.CreatedAt)
-	s.services = append(s.services, v)
-	return nil
-}
-
-func (s *Store) hasService(id string) bool {
-	return slices.ContainsFunc(s.services, func(v storage.Service) bool { return v.ID == id })
-}
-
-// Service returns one service.
-func (s *Store) Service(ctx context.Context, id string) (storage.Service, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if err := s.usable(ctx, "reading a service"); err != nil {
-		return storage.Service{}, err
-	}
-	for _, v := range s.services {
-		if v.ID == id {
-			return v, nil
-		}
-	}
-	return storage.Service{}, storage.ErrNotFound
-}
-
-// Services returns all services by creation.
-func (s *Store) Services(ctx context.Context) ([]storage.Service, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if err := s.usable(ctx, "listing services"); err != nil {
-		return nil, err
-	}
-	return slices.Clone(s.services), nil
-}
-
-// AddKey adds a key to a service.
-func (s *Store) AddKey(ctx context.Context, k storage.APIKey) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(ctx, "storing a key"); err != nil {
-		return err
-	}
-	if !s.hasService(k.ServiceID) {
-		return storage.ErrNotFound
-	}
-	if s.keyOf(k.ServiceID, k.Name) != nil {
-		return storage.ErrExists
-	}
-	k.Secret = bytes.Clone(k.Secret)
-	k.CreatedAt = storage.Micro(k.CreatedAt)
-	if !k.RevokedAt.IsZero() {
-		k.RevokedAt = storage.Micro(k.RevokedAt)
-	}
-	s.keys[k.ServiceID] = append(s.keys[k.ServiceID], k)
-	return nil
-}
-
-func (s *Store) keyOf(serviceID, name string) *storage.APIKey {
-	keys := s.keys[serviceID]
-	i := slices.IndexFunc(keys, func(k storage.APIKey) bool { return k.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &keys[i]
-}
-
-// Keys returns a service's keys by creation.
-func (s *Store) Keys(ctx context.Context, serviceID string) ([]storage.APIKey, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if err := s.usable(ctx, "listing keys"); err != nil {
-		return nil, err
-	}
-	keys := slices.Clone(s.keys[serviceID])
-	for i := range keys {
-		keys[i].Secret = bytes.Clone(keys[i].Secret)
-	}
-	return keys, nil
-}
-
-// RevokeKey revokes a key for good.
-func (s *Store) RevokeKey(ctx context.Context, serviceID, name string, at time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(ctx, "revoking a key"); err != nil {
-		return err
-	}
-	k := s.keyOf(serviceID, name)
-	if k == nil {
-		return storage.ErrNotFound
-	}
-	if k.RevokedAt.IsZero() {
-		k.RevokedAt = storage.Micro(at)
-	}
-	return nil
-}
-
-// PutTemplate stores the next version.
-func (s *Store) PutTemplate(ctx context.Context, t storage.Template) (storage.Template, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(ctx, "storing a template"); err != nil {
-		return storage.Template{}, err
-	}
-	k := templateKey{t.ServiceID, t.ID}
-	t.Version = len(s.templates[k]) + 1
-	t.CreatedAt = storage.Micro(t.CreatedAt)
-	s.templates[k] = append(s.templates[k], t)
-	return t, nil
-}
-
-// Template returns one version, the newest for 0.
-func (s *Store) Template(ctx context.Context, serviceID, id string, version int) (storage.Template, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if err := s.usable(ctx, "reading a template"); err != nil {
-		return storage.Template{}, err
-	}
-	versions := s.templates[templateKey{serviceID, id}]
-	if version == 0 {
-		version = len(versions)
-	}
-	if version < 1 || version > len(versions) {
-		return storage.Template{}, storage.ErrNotFound
-	}
-	return versions[version-1], nil
-}
-
-// Templates returns the newest versions by id.
-func (s *Store) Templates(ctx context.Context, serviceID string) ([]storage.Template, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if err := s.usable(ctx, "listing templates"); err != nil {
-		return nil, err
-	}
-	var out []storage.Template
-	for k, versions := range s.templates {
-		if k.serviceID == serviceID {
-			out = append(out, versions[len(versions)-1])
-		}
-	}
-	slices.SortFunc(out, func(a, b storage.Template) int { return cmp.Compare(a.ID, b.ID) })
-	return out, nil
-}

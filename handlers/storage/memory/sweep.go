@@ -30,7 +30,8 @@ func (s *Store) Sweep(ctx context.Context, r storage.SweepRequest) (storage.Swep
 		done.More = done.More || n >= int64(r.Limit)
 	}
 	done.Requests = s.signing.sweep(r)
-	done.More = done.More || done.Requests >= int64(r.Limit)
+	done.Inbound = s.inbound.sweep(r)
+	done.More = done.More || max(done.Requests, done.Inbound) >= int64(r.Limit)
 	return done, nil
 }
 

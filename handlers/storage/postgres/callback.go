@@ -17,7 +17,11 @@ type callbacks struct {
 
 func (c *callbacks) add(r *record) {
 	c.notifications, c.due = append(c.notifications, r.n.ID), append(c.due, asMicro(r.n.UpdatedAt))
-	c.tenants = append(c.tenants, r.tenant)
+	tenant := r.tenant
+	if r.n.Status == storage.StatusSent {
+		tenant = -tenant // see the schema
+	}
+	c.tenants = append(c.tenants, tenant)
 }
 
 func (c *callbacks) queue(b *pgx.Batch) {
@@ -30,8 +34,13 @@ func (c *callbacks) queue(b *pgx.Batch) {
 
 const claimCallbacks = `WITH
 	ready AS MATERIALIZED (
-		SELECT id, due FROM signpost.callback WHERE tenant = (SELECT no FROM signpost.tenant WHERE id = $1) AND due <= $2
-		ORDER BY due, id LIMIT $3 FOR UPDATE SKIP LOCKED
+		SELECT id, due FROM (
+			SELECT * FROM (SELECT id, due FROM signpost.callback WHERE tenant = (SELECT no FROM signpost.tenant WHERE id = $1) AND due <= $2
+				ORDER BY due, id LIMIT $3 FOR UPDATE SKIP LOCKED) AS others
+			UNION ALL
+			SELECT * FROM (SELECT id, due FROM signpost.callback WHERE tenant = (SELECT -no FROM signpost.tenant WHERE id = $1) AND due <= $2
+				ORDER BY due, id LIMIT $3 FOR UPDATE SKIP LOCKED) AS sent
+		) AS found ORDER BY due, id LIMIT $3
 	),
 	taken AS (
 		UPDATE signpost.callback AS c SET token = nextval('signpost.lease_token'), leased = true, attempts = c.attempts + 1, due = $4
@@ -88,7 +97,10 @@ func (s *Store) NextCallbacks(ctx context.Context, services []string) (next map[
 	err = s.read(ctx, "reading the callbacks", func(ctx context.Context, c conn) error {
 		next = map[string]time.Time{}
 		rows, err := c.Query(ctx, `SELECT t.id, first.due FROM signpost.tenant AS t CROSS JOIN LATERAL
-			(SELECT c.due FROM signpost.callback AS c WHERE c.tenant = t.no ORDER BY c.due LIMIT 1) AS first WHERE t.id = ANY ($1::text[])`, ids)
+			(SELECT least(
+				(SELECT min(c.due) FROM signpost.callback AS c WHERE c.tenant = t.no),
+				(SELECT min(c.due) FROM signpost.callback AS c WHERE c.tenant = -t.no)) AS due) AS first
+			WHERE first.due IS NOT NULL AND t.id = ANY ($1::text[])`, ids)
 		if err != nil {
 			return err
 		}

@@ -164,7 +164,7 @@ func lockRecords(b *pgx.Batch, sorted []int64, into map[int64]*record) {
 
 // recordColumns are those of a notification's own row, then those of outbox.
 const recordColumns = `n.id, t.no, t.id, n.expires_at, n.kind, n.attempts, n.sent_at, n.completed_at, n.updated_at, n.reason,
-	n.provider_reference, n.sender, o.id IS NOT NULL, coalesce(o.kind, 0), coalesce(o.attempts, 0), coalesce(o.sent_at, 0),
+	n.provider_reference, n.sender, o.id IS NOT NULL, coalesce(` + flyingKind + `, 0), coalesce(o.attempts, 0), coalesce(o.sent_at, 0),
 	coalesce(o.updated_at, 0), coalesce(o.reason, ''), coalesce(o.provider_reference, ''), coalesce(o.sender, ''),
 	coalesce(o.due, 0), coalesce(o.token, 0), coalesce(o.leased, false)`
 

@@ -21,10 +21,33 @@ var channels = []storage.Channel{1: storage.SMS, 2: storage.Email}
 
 var statuses = []storage.Status{
 	storage.StatusCreated, storage.StatusSending, storage.StatusDelivered, storage.StatusTemporaryFailure,
-	storage.StatusPermanentFailure, storage.StatusTechnicalFailure,
+	storage.StatusPermanentFailure, storage.StatusTechnicalFailure, storage.StatusSent, storage.StatusPending,
 }
 
-const perChannel = 8 // kinds
+const (
+	perChannel = 8 // kinds
+
+	// A notification that is pending is stored as one that is sending, with a
+	// mark, and isn't told apart in the totals.
+	codeSending    = 1
+	codeSent       = 6
+	codePending    = 7
+	pendingSending = codePending - codeSending
+)
+
+// inFlight reports whether notifications of a kind are in outbox.
+func inFlight(kind int16) bool {
+	code := kind % perChannel
+	return code <= codeSending || code == codePending
+}
+
+// stored returns the kind under which one is stored and counted.
+func stored(kind int16) (as int16, pending bool) {
+	if kind%perChannel == codePending {
+		return kind - pendingSending, true
+	}
+	return kind, false
+}
 
 func channelCode(c storage.Channel) int16 {
 	switch c {
@@ -39,7 +62,7 @@ func channelCode(c storage.Channel) int16 {
 func statusCode(s storage.Status) int16 {
 	for i, v := range statuses {
 		if v == s {
-			return int16(i) //nolint:gosec // there are six
+			return int16(i) //nolint:gosec // there are eight
 		}
 	}
 	return -1

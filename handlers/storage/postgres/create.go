@@ -15,10 +15,11 @@ import (
 
 // creation is one caller's Create.
 type creation struct {
-	c    storage.Creation
-	out  storage.Created
-	err  error // of this one alone
-	name string
+	c       storage.Creation
+	details string // encoded
+	out     storage.Created
+	err     error // of this one alone
+	name    string
 }
 
 // key names the idempotency key; "" is none.
@@ -37,7 +38,11 @@ func (s *Store) Create(ctx context.Context, c storage.Creation) (storage.Created
 	if err != nil {
 		return storage.Created{}, err
 	}
-	o := &creation{c: c}
+	details, err := c.Notification.Details.Encode()
+	if err != nil {
+		return storage.Created{}, err
+	}
+	o := &creation{c: c, details: details}
 	if err := write(ctx, s, &s.creations, storingNotification, o); err != nil {
 		return storage.Created{}, err
 	}

@@ -59,7 +59,7 @@ func storeSingly(ctx context.Context, c conn, all []*creation, tenants []int32) 
 	})
 }
 
-// lock takes keys and counters, in the order in which store_2 takes them, and
+// lock takes keys and counters, in the order in which store_3 takes them, and
 // reads what they say. What isn't there is made, so that it can be locked.
 func (d *deciding) lock(b *pgx.Batch) {
 	var keyTenants []int32
@@ -197,7 +197,7 @@ func (d *deciding) store(b *pgx.Batch, accepted []*creation) {
 	}
 	r := newRows(accepted, tenants)
 	args := append(r.args(), d.ids[:len(accepted)])
-	from := `WITH new AS (SELECT * FROM ` + newTypes + `, $16::bigint[]) AS u (` + newColumns + `, id)), queued AS (` + insertOutbox + `) `
+	from := `WITH new AS (SELECT * FROM ` + newTypes + `, $18::bigint[]) AS u (` + newColumns + `, id)), queued AS (` + insertOutbox + `) `
 	b.Queue(from+insertNotification, args...)
 	d.storeKeys(b)
 	d.storeCounts(b)
@@ -214,6 +214,8 @@ type rows struct {
 	keyNames, keyTypes, recipients, templates, references, senders []string
 	subjects, bodies                                               []string
 	kinds                                                          []int16
+	details                                                        []string
+	due                                                            []int64
 }
 
 func newRows(all []*creation, tenants []int32) *rows {
@@ -233,7 +235,8 @@ func newRows(all []*creation, tenants []int32) *rows {
 		r.recipients, r.templates = append(r.recipients, asText(n.To)), append(r.templates, asText(n.TemplateID))
 		r.references, r.senders = append(r.references, asText(n.Reference)), append(r.senders, asText(n.Sender))
 		r.subjects, r.bodies = append(r.subjects, asText(n.Subject)), append(r.bodies, asText(n.Body))
-		r.kinds = append(r.kinds, kindOf(n))
+		r.kinds, r.details = append(r.kinds, kindOf(n)), append(r.details, asText(c.details))
+		r.due = append(r.due, asMicro(n.DueAt()))
 	}
 	return r
 }
@@ -242,21 +245,21 @@ func newRows(all []*creation, tenants []int32) *rows {
 func (r *rows) args() []any {
 	return []any{
 		r.uuids, r.created, r.expires, r.jobs, r.tenants, r.versions, r.keyNames, r.keyTypes, r.recipients, r.templates,
-		r.references, r.senders, r.subjects, r.bodies, r.kinds,
+		r.references, r.senders, r.subjects, r.bodies, r.kinds, r.details, r.due,
 	}
 }
 
 // The rows of new, and how they are stored.
 const (
 	newTypes = `unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::int[], $6::int[], $7::text[], $8::text[], $9::text[],
-		$10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::smallint[]`
+		$10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::smallint[], $16::text[], $17::bigint[]`
 	newColumns = `uuid, created_at, expires_at, job, tenant, template_version, key_name, key_type, recipient, template_id, reference,
-		sender, subject, body, kind`
+		sender, subject, body, kind, details, due`
 	insertNotification = `INSERT INTO signpost.notification (id, uuid, created_at, expires_at, job, tenant, template_version, key_name,
-		key_type, recipient, template_id, reference, subject, body) SELECT id, uuid, created_at, expires_at, job, tenant,
-		template_version, key_name, key_type, recipient, template_id, reference, subject, body FROM new`
-	insertOutbox = `INSERT INTO signpost.outbox (due, id, updated_at, tenant, kind, phase, sender)
-		SELECT created_at, id, created_at, tenant, kind, kind >> 3, sender FROM new`
+		key_type, recipient, template_id, reference, subject, body, details) SELECT id, uuid, created_at, expires_at, job, tenant,
+		template_version, key_name, key_type, recipient, template_id, reference, subject, body, details FROM new`
+	insertOutbox = `INSERT INTO signpost.outbox (due, id, updated_at, tenant, kind, phase, sender, special)
+		SELECT due, id, created_at, tenant, kind, kind >> 3, sender, key_type <> 'normal' FROM new`
 )
 
 func (d *deciding) storeKeys(b *pgx.Batch) {

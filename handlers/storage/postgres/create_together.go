@@ -11,10 +11,10 @@ import (
 // The functions of the schema that store a batch, and one; each returns NULL
 // when it has stored nothing.
 const (
-	callStore = `SELECT signpost.store_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-		$21, $22, $23, $24, $25)`
-	callStoreOne = `SELECT signpost.store_one_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-		$20, $21)`
+	callStore = `SELECT signpost.store_3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+		$21, $22, $23, $24, $25, $26, $27)`
+	callStoreOne = `SELECT signpost.store_one_3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+		$20, $21, $22, $23)`
 )
 
 // storeTogether reports whether it has stored all.
@@ -23,14 +23,14 @@ func (s *Store) storeTogether(ctx context.Context, c conn, all []*creation, tena
 	defer p.free()
 	ids := make([]int64, 0, len(all))
 	if len(all) == 1 && len(all[0].c.Limits) <= 1 {
-		p.creation(&all[0].c, tenants[0])
+		p.creation(all[0], tenants[0])
 		var id *int64
-		if err = s.queryValue(ctx, c.Conn(), "signpost_store_one_2", callStoreOne, p, &id); id != nil {
+		if err = s.queryValue(ctx, c.Conn(), "signpost_store_one_3", callStoreOne, p, &id); id != nil {
 			ids = append(ids, *id)
 		}
 	} else {
 		p.creations(all, tenants)
-		err = s.queryValue(ctx, c.Conn(), "signpost_store_2", callStore, p, &ids)
+		err = s.queryValue(ctx, c.Conn(), "signpost_store_3", callStore, p, &ids)
 	}
 	switch codeOf(err) {
 	case codeUniqueViolation, codeLimitReached:
@@ -45,9 +45,9 @@ func (s *Store) storeTogether(ctx context.Context, c conn, all []*creation, tena
 	return true, nil
 }
 
-// creation adds the parameters of store_one_2.
-func (p *params) creation(c *storage.Creation, tenant int32) {
-	n := &c.Notification
+// creation adds the parameters of store_one_3.
+func (p *params) creation(one *creation, tenant int32) {
+	c, n := &one.c, &one.c.Notification
 	p.value(typeUUID, func(b []byte) []byte { return append(b, n.UUID[:]...) })
 	p.int8(asMicro(n.CreatedAt))
 	p.int8(asMicro(n.ExpiresAt))
@@ -64,6 +64,16 @@ func (p *params) creation(c *storage.Creation, tenant int32) {
 		p.text(asText(text))
 	}
 	p.int2(kindOf(n))
+	if one.details == "" {
+		p.null(typeText)
+	} else {
+		p.text(asText(one.details))
+	}
+	if due := n.DueAt(); due.Equal(n.CreatedAt) {
+		p.null(typeInt8)
+	} else {
+		p.int8(asMicro(due))
+	}
 	if k := c.Idempotency; k == nil {
 		p.null(typeBytea)
 		p.null(typeInt8)
@@ -84,7 +94,7 @@ func (p *params) creation(c *storage.Creation, tenant int32) {
 	p.int8(asMicro(c.Limits[0].ExpiresAt))
 }
 
-// creations adds the parameters of store_2.
+// creations adds the parameters of store_3.
 func (p *params) creations(all []*creation, tenants []int32) {
 	n := func(i int) *storage.Notification { return &all[i].c.Notification }
 	p.array(typeUUID, len(all), func(b []byte, i int) []byte { return append(b, n(i).UUID[:]...) })
@@ -109,6 +119,19 @@ func (p *params) creations(all []*creation, tenants []int32) {
 	p.given(all, func(n *storage.Notification) string { return n.Subject })
 	p.each(all, func(n *storage.Notification) string { return n.Body })
 	p.array(typeInt2, len(all), func(b []byte, i int) []byte { return addInt2(b, kindOf(n(i))) })
+	p.some(typeText, len(all), func(b []byte, i int) []byte {
+		if all[i].details == "" {
+			return nil
+		}
+		return append(b, asText(all[i].details)...)
+	})
+	p.some(typeInt8, len(all), func(b []byte, i int) []byte {
+		due := n(i).DueAt()
+		if due.Equal(n(i).CreatedAt) {
+			return nil
+		}
+		return addInt8(b, asMicro(due))
+	})
 	p.idempotency(all)
 	l := countersOf(all)
 	p.texts(l.keys)

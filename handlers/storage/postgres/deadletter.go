@@ -58,17 +58,17 @@ func (s *Store) Requeue(ctx context.Context, q storage.DeadLetterQuery, now time
 	where, args := deadLetters(&q)
 	args = append(args, asMicro(storage.Micro(now)))
 	text := fmt.Sprintf(`WITH
-		chosen AS MATERIALIZED (SELECT n.id, n.tenant, n.kind, n.reason, n.sender FROM signpost.notification AS n %s FOR UPDATE),
+		chosen AS MATERIALIZED (SELECT n.id, n.tenant, n.kind, n.key_type, n.reason, n.sender FROM signpost.notification AS n %s FOR UPDATE),
 		back AS (
 			UPDATE signpost.notification AS n SET kind = 0, attempts = 0, sent_at = 0, completed_at = 0, updated_at = 0, reason = '',
 				provider_reference = '', sender = '' FROM chosen WHERE n.id = chosen.id
 		),
 		queued AS (
-			INSERT INTO signpost.outbox AS o (id, due, updated_at, tenant, kind, phase, reason, sender)
-			SELECT id, $%[2]d, $%[2]d, tenant, kind - 5, kind >> 3, reason, sender FROM chosen
+			INSERT INTO signpost.outbox AS o (id, due, updated_at, tenant, kind, phase, reason, sender, special)
+			SELECT id, $%[2]d, $%[2]d, tenant, kind - 5, kind >> 3, reason, sender, key_type <> 'normal' FROM chosen
 			ON CONFLICT (id) DO UPDATE SET due = excluded.due, updated_at = excluded.updated_at, kind = excluded.kind,
 				phase = excluded.phase, reason = excluded.reason, sender = excluded.sender, leased = false, attempts = 0, sent_at = 0,
-				provider_reference = ''
+				pending = false, provider_reference = ''
 		),
 		dropped AS (DELETE FROM signpost.callback AS c USING chosen WHERE c.notification = chosen.id),
 		summed AS (`+intoTotals+`(

@@ -31,6 +31,11 @@ const (
 	migrationLockTimeout = "1000"
 )
 
+// withoutPortal is how the transaction that holds the lock asks: the extended
+// protocol leaves a portal open, and with it a snapshot, for whose end CREATE
+// INDEX CONCURRENTLY waits.
+const withoutPortal = pgx.QueryExecModeSimpleProtocol
+
 // migrate brings the schema to this program's version, or asks whether it is.
 // Older nodes may be running meanwhile.
 func (s *Store) migrate(ctx context.Context, c *pgx.Conn, config *pgx.ConnConfig) error {
@@ -114,7 +119,7 @@ func acquireLock(ctx context.Context, tx pgx.Tx, wait time.Duration) error {
 	defer cancel()
 	for {
 		var ours bool
-		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, migrationLock).Scan(&ours); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, withoutPortal, migrationLock).Scan(&ours); err != nil {
 			return because(ctx, err)
 		}
 		if ours {
@@ -160,7 +165,7 @@ func apply(ctx context.Context, c *pgx.Conn, p *goose.Provider) error {
 // CREATE SCHEMA IF NOT EXISTS wants the right to create even when it needn't.
 func makeSchema(ctx context.Context, c *pgx.Conn) error {
 	var exists bool
-	if err := c.QueryRow(ctx, `SELECT to_regnamespace('signpost') IS NOT NULL`).Scan(&exists); err != nil || exists {
+	if err := c.QueryRow(ctx, `SELECT to_regnamespace('signpost') IS NOT NULL`, withoutPortal).Scan(&exists); err != nil || exists {
 		return err
 	}
 	// Not in the transaction that holds the lock: goose mustn't wait for it.

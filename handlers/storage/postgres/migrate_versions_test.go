@@ -25,6 +25,10 @@ import (
 // firstVersion is the oldest schema whose programs may still be running.
 const firstVersion = 3
 
+// unused are versions of the schema of which there are no programs: their
+// migrations have come with later ones.
+var unused = map[int]bool{5: true}
+
 // statement is one that the programs of a version send.
 type statement struct {
 	name, text string
@@ -74,6 +78,9 @@ func TestOlderStatements(t *testing.T) {
 	c := asProgram(t, server.DSN(name))
 	newest := len(ours(t))
 	for version := firstVersion; version < max(newest, firstVersion+1); version++ {
+		if unused[version] {
+			continue
+		}
 		path := fmt.Sprintf("testdata/version%d.sql", version)
 		require.FileExists(t, path, "a schema of version %d needs a record of what the programs of version %d send. On a checkout "+
 			"of the last commit before the migration: SIGNPOST_STATEMENTS=%s go test -run TestWriteStatements .", newest, version, path)

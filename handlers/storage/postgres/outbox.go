@@ -69,8 +69,9 @@ func (s *Store) Stats(ctx context.Context) (st storage.Stats, err error) {
 		return c.QueryRow(ctx, `WITH sums AS (SELECT tenant, kind, sum(n) AS n FROM signpost.total GROUP BY tenant, kind)
 			SELECT coalesce(sum(n) FILTER (WHERE kind & 7 = 0), 0)::bigint, coalesce(sum(n) FILTER (WHERE kind & 7 = 1), 0)::bigint,
 				coalesce(sum(n) FILTER (WHERE kind & 7 = 5), 0)::bigint, (SELECT count(*) FROM signpost.callback),
-				coalesce((SELECT min(n.created_at) FROM sums AS q CROSS JOIN LATERAL (SELECT o.id FROM signpost.outbox AS o
-					WHERE o.tenant = q.tenant AND o.kind = q.kind ORDER BY o.id LIMIT 1) AS first
+				coalesce((SELECT min(n.created_at) FROM sums AS q CROSS JOIN (VALUES (false), (true)) AS s (special)
+					CROSS JOIN LATERAL (SELECT o.id FROM signpost.outbox AS o
+						WHERE o.tenant = q.tenant AND o.kind = q.kind AND o.special = s.special ORDER BY o.id LIMIT 1) AS first
 					JOIN signpost.notification AS n ON n.id = first.id WHERE q.kind & 7 = 0 AND q.n > 0), 0)
 			FROM sums`).Scan(&st.Queued, &st.Outstanding, &st.DeadLettered, &st.Callbacks, &oldest)
 	})

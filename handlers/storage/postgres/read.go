@@ -11,10 +11,13 @@ import (
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 
+// flyingKind is the kind of a row of outbox AS o.
+const flyingKind = `(o.kind + CASE WHEN o.pending AND o.kind & 7 = 1 THEN 6 ELSE 0 END)`
+
 // columns are those that decode reads: of outbox while the notification is in
 // flight, otherwise of its own row.
 const columns = `n.id, n.uuid, t.id, n.created_at, n.expires_at, coalesce(n.job, n.id), n.template_version, n.key_name, n.key_type,
-	n.recipient, n.template_id, n.reference, n.subject, n.body, coalesce(o.kind, n.kind), coalesce(o.attempts, n.attempts),
+	n.recipient, n.template_id, n.reference, n.subject, n.body, n.details, coalesce(` + flyingKind + `, n.kind), coalesce(o.attempts, n.attempts),
 	coalesce(o.sent_at, n.sent_at), n.completed_at, coalesce(o.updated_at, n.updated_at), coalesce(o.reason, n.reason),
 	coalesce(o.provider_reference, n.provider_reference), coalesce(o.sender, n.sender)`
 
@@ -34,13 +37,14 @@ type row struct {
 	uuid                                  [16]byte
 	created, expires, sent, done, updated int64
 	kind                                  int16
+	details                               string
 }
 
 func (r *row) targets() []any {
 	n := &r.n
 	return []any{
 		&n.ID, &r.uuid, &n.ServiceID, &r.created, &r.expires, &n.JobID, &n.TemplateVersion, &n.KeyName, &n.KeyType, &n.To,
-		&n.TemplateID, &n.Reference, &n.Subject, &n.Body, &r.kind, &n.Attempts, &r.sent, &r.done, &r.updated, &n.Reason,
+		&n.TemplateID, &n.Reference, &n.Subject, &n.Body, &r.details, &r.kind, &n.Attempts, &r.sent, &r.done, &r.updated, &n.Reason,
 		&n.ProviderReference, &n.Sender,
 	}
 }
@@ -59,7 +63,8 @@ func (r *row) decode() (n storage.Notification, err error) {
 	} {
 		*text = fromText(*text)
 	}
-	return n, nil
+	n.Details, err = storage.DecodeDetails(fromText(r.details))
+	return n, err
 }
 
 func decode(c pgx.CollectableRow) (storage.Notification, error) {

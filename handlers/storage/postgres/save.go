@@ -14,7 +14,7 @@ type states struct {
 	ids, sent, done, updated, due []int64
 	attempts                      []int32
 	kinds, phases                 []int16
-	leased                        []bool
+	leased, pending               []bool
 	reasons, references, senders  []string
 }
 
@@ -23,7 +23,8 @@ func (s *states) add(r *record) {
 	s.ids, s.sent, s.done = append(s.ids, n.ID), append(s.sent, asMicro(n.SentAt)), append(s.done, asMicro(n.CompletedAt))
 	s.updated, s.due = append(s.updated, asMicro(n.UpdatedAt)), append(s.due, r.due)
 	s.attempts = append(s.attempts, int32(n.Attempts)) //nolint:gosec // each takes a lease
-	s.kinds, s.phases = append(s.kinds, kindOf(n)), append(s.phases, r.phase())
+	kind, pending := stored(kindOf(n))
+	s.kinds, s.phases, s.pending = append(s.kinds, kind), append(s.phases, r.phase()), append(s.pending, pending)
 	s.leased, s.reasons = append(s.leased, r.leased), append(s.reasons, asText(n.Reason))
 	s.references, s.senders = append(s.references, asText(n.ProviderReference)), append(s.senders, asText(n.Sender))
 }
@@ -32,7 +33,7 @@ func (r *record) phase() int16 {
 	switch r.n.Status {
 	case storage.StatusCreated:
 		return channelCode(r.n.Channel)
-	case storage.StatusSending:
+	case storage.StatusSending, storage.StatusPending:
 		return phaseAwaiting
 	default:
 		return phaseHeld
@@ -51,7 +52,7 @@ func save(b *pgx.Batch, records map[int64]*record) {
 			continue
 		}
 		kind := kindOf(&r.n)
-		if kind != r.kind && r.n.Status == storage.StatusSending {
+		if kind != r.kind && r.phase() == phaseAwaiting {
 			r.due = asMicro(r.n.SentAt)
 		}
 		if r.n.Status.Final() {
@@ -101,12 +102,13 @@ func (s *states) queueFlying(b *pgx.Batch) {
 		return
 	}
 	b.Queue(`UPDATE signpost.outbox AS o SET kind = u.kind, phase = u.phase, due = u.due, leased = u.leased, attempts = u.attempts,
-		sent_at = u.sent_at, updated_at = u.updated_at, reason = u.reason, provider_reference = u.provider_reference, sender = u.sender
-		FROM unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::bigint[], $5::boolean[], $6::int[], $7::bigint[], $8::bigint[],
-			$9::text[], $10::text[], $11::text[])
-			AS u (id, kind, phase, due, leased, attempts, sent_at, updated_at, reason, provider_reference, sender)
-		WHERE o.id = u.id AND least(o.kind & 7, 2) <= least(u.kind & 7, 2)`,
-		s.ids, s.kinds, s.phases, s.due, s.leased, s.attempts, s.sent, s.updated, s.reasons, s.references, s.senders).Exec(all(s.ids))
+		sent_at = u.sent_at, updated_at = u.updated_at, reason = u.reason, provider_reference = u.provider_reference, sender = u.sender,
+		pending = u.pending FROM unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::bigint[], $5::boolean[], $6::int[], $7::bigint[], $8::bigint[],
+			$9::text[], $10::text[], $11::text[], $12::boolean[])
+			AS u (id, kind, phase, due, leased, attempts, sent_at, updated_at, reason, provider_reference, sender, pending)
+		WHERE o.id = u.id AND least(o.kind & 7, 2) <= least(u.kind & 7, 2) AND (u.pending OR NOT o.pending OR u.kind & 7 <> 1)`,
+		s.ids, s.kinds, s.phases, s.due, s.leased, s.attempts, s.sent, s.updated, s.reasons, s.references, s.senders,
+		s.pending).Exec(all(s.ids))
 }
 
 // all checks that a statement has changed every row that it names.

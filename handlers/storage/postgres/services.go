@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,8 +13,16 @@ import (
 // PutService creates a service.
 func (s *Store) PutService(ctx context.Context, v storage.Service) error {
 	return s.call(ctx, "storing a service", func(ctx context.Context, c conn) error {
-		return unless(storage.ErrExists)(c.Exec(ctx, `INSERT INTO signpost.service (id, name, created_at) VALUES ($1, $2, $3)
-			ON CONFLICT DO NOTHING`, asText(v.ID), asText(v.Name), asMicro(v.CreatedAt)))
+		return unless(storage.ErrExists)(c.Exec(ctx, `INSERT INTO signpost.service (id, name, created_at, settings)
+			VALUES ($1, $2, $3, coalesce($4::bytea, '')) ON CONFLICT DO NOTHING`, asText(v.ID), asText(v.Name), asMicro(v.CreatedAt), v.Settings))
+	})
+}
+
+// PutServiceSettings replaces the settings of a service.
+func (s *Store) PutServiceSettings(ctx context.Context, id string, settings []byte) error {
+	return s.call(ctx, "storing settings", func(ctx context.Context, c conn) error {
+		return unless(storage.ErrNotFound)(c.Exec(ctx, `UPDATE signpost.service SET settings = coalesce($2::bytea, '') WHERE id = $1`,
+			asText(id), settings))
 	})
 }
 
@@ -60,11 +67,14 @@ func only[T any](found []T, err error) (T, error) {
 	return none, err
 }
 
-const services = `SELECT id, name, created_at FROM signpost.service `
+const services = `SELECT id, name, created_at, settings FROM signpost.service `
 
 func decodeService(row pgx.CollectableRow) (v storage.Service, err error) {
 	var created int64
-	err = row.Scan(&v.ID, &v.Name, &created)
+	err = row.Scan(&v.ID, &v.Name, &created, &v.Settings)
+	if len(v.Settings) == 0 {
+		v.Settings = nil
+	}
 	v.ID, v.Name, v.CreatedAt = fromText(v.ID), fromText(v.Name), fromMicro(created)
 	return v, err
 }
@@ -120,47 +130,4 @@ func (s *Store) RevokeKey(ctx context.Context, serviceID, name string, at time.T
 			SET revoked_at = CASE revoked_at WHEN 0 THEN $1 ELSE revoked_at END WHERE service_id = $2 AND name = $3`,
 			asMicro(at), asText(serviceID), asText(name)))
 	})
-}
-
-// PutTemplate stores the next version.
-func (s *Store) PutTemplate(ctx context.Context, t storage.Template) (storage.Template, error) {
-	t.CreatedAt = storage.Micro(t.CreatedAt)
-	err := s.call(ctx, "storing a template", func(ctx context.Context, c conn) error {
-		for { // until no other takes the same version first
-			err := c.QueryRow(ctx, `INSERT INTO signpost.template (service_id, id, version, channel, name, subject, body, created_at)
-				VALUES ($1, $2, (SELECT coalesce(max(version), 0) + 1 FROM signpost.template WHERE service_id = $1 AND id = $2),
-				$3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING version`, asText(t.ServiceID), asText(t.ID), string(t.Channel),
-				asText(t.Name), asText(t.Subject), asText(t.Body), asMicro(t.CreatedAt)).Scan(&t.Version)
-			if !errors.Is(err, pgx.ErrNoRows) {
-				return err
-			}
-		}
-	})
-	if err != nil {
-		return storage.Template{}, err
-	}
-	return t, nil
-}
-
-const templates = `SELECT service_id, id, version, channel, name, subject, body, created_at FROM signpost.template AS t `
-
-func decodeTemplate(row pgx.CollectableRow) (t storage.Template, err error) {
-	var created int64
-	err = row.Scan(&t.ServiceID, &t.ID, &t.Version, &t.Channel, &t.Name, &t.Subject, &t.Body, &created)
-	t.ServiceID, t.ID, t.Name = fromText(t.ServiceID), fromText(t.ID), fromText(t.Name)
-	t.Subject, t.Body, t.CreatedAt = fromText(t.Subject), fromText(t.Body), fromMicro(created)
-	return t, err
-}
-
-// Template returns one version, the newest for 0.
-func (s *Store) Template(ctx context.Context, serviceID, id string, version int) (storage.Template, error) {
-	return only(list(ctx, s, "reading a template", decodeTemplate, templates+
-		`WHERE service_id = $1 AND id = $2 AND ($3::bigint = 0 OR version = $3) ORDER BY version DESC LIMIT 1`,
-		asText(serviceID), asText(id), int64(version)))
-}
-
-// Templates returns the newest versions by id.
-func (s *Store) Templates(ctx context.Context, serviceID string) ([]storage.Template, error) {
-	return list(ctx, s, "listing templates", decodeTemplate, templates+`WHERE service_id = $1 AND version =
-		(SELECT max(version) FROM signpost.template WHERE service_id = $1 AND id = t.id) ORDER BY id`, asText(serviceID))
 }

@@ -30,6 +30,7 @@ func (s *Store) Sweep(ctx context.Context, r storage.SweepRequest) (storage.Swep
 		{&done.Keys, r.Limit, sweepTable("idempotency", "tenant, key", "expires_at", "id")},
 		{&done.Keys, r.Limit, sweepTable("replay", "service_id, key", "expires_at", "key")},
 		{&done.Keys, r.Limit, sweepTable("counter", "key", "expires_at", "key")},
+		{&done.Inbound, r.Limit, sweepTable("inbound", "id", "expires_at", "id")},
 		{&done.Requests, sweepSigningAtOnce, sweepTable("signing_request", "token", "greatest(expires_at, deadline)", "token")},
 		{new(int64), r.Limit, sweepBuckets},
 	} {
@@ -95,7 +96,7 @@ func sweepReceipts(ctx context.Context, c conn, r storage.SweepRequest) (n int64
 	err = transaction(ctx, c, func(b *pgx.Batch) { lockRecords(b, late, records) }, func(b *pgx.Batch) error {
 		for _, rec := range records {
 			from := rec.n.Status
-			if from != storage.StatusSending { // another was faster
+			if from != storage.StatusSending && from != storage.StatusPending { // another was faster
 				continue
 			}
 			n++

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// totalKey names a total: a tenant's notifications of a kind.
+// totalKey names a total: a tenant's notifications of a kind. That of sent ones
+// has the negative tenant, see the schema.
 type totalKey struct {
 	tenant int32
 	kind   int16
@@ -19,16 +20,24 @@ type totals map[totalKey]int64
 func totalsOf(all []*creation, tenants []int32) totals {
 	t := totals{}
 	for i, c := range all {
-		t[totalKey{tenants[i], kindOf(&c.c.Notification)}]++
+		t[totalOf(tenants[i], kindOf(&c.c.Notification))]++
 	}
 	return t
 }
 
 func (t totals) move(tenant int32, from, to int16) {
 	if from != to {
-		t[totalKey{tenant, from}]--
-		t[totalKey{tenant, to}]++
+		t[totalOf(tenant, from)]--
+		t[totalOf(tenant, to)]++
 	}
+}
+
+func totalOf(tenant int32, kind int16) totalKey {
+	if kind%perChannel == codeSent {
+		return totalKey{-tenant, kind}
+	}
+	kind, _ = stored(kind)
+	return totalKey{tenant, kind}
 }
 
 // columns returns what has changed in the order in which all transactions lock

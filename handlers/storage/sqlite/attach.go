@@ -192,11 +192,15 @@ func schemaVersion(ctx context.Context, db *sql.DB) (version int64, err error) {
 	return 0, err
 }
 
+// Kind returns the code of a kind of notifications, 8 * channel + status, with a
+// key type, as the schema has it.
+func Kind(kind int64, t storage.KeyType) int64 { return keyTypeCode(t)*perKeyType + kind }
+
 // sealedUnder returns the key that sealed the secrets of a database, without
 // making one.
 func sealedUnder(ctx context.Context, cfg Config, db *sql.DB) ([]byte, error) {
 	var sealed int64
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM api_key`).Scan(&sealed); err != nil {
+	if err := db.QueryRowContext(ctx, countSealed).Scan(&sealed); err != nil {
 		return nil, err
 	}
 	key, from := cfg.SecretsKey, "the configured secrets key"
@@ -208,7 +212,7 @@ func sealedUnder(ctx context.Context, cfg Config, db *sql.DB) ([]byte, error) {
 		case errors.Is(err, fs.ErrNotExist) && sealed == 0:
 			return nil, nil
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("the secrets key %s is missing, and the database holds %d API keys sealed under it: "+
+			return nil, fmt.Errorf("the secrets key %s is missing, and the database holds %d API keys and settings sealed under it: "+
 				"put that file there, or give the key", file, sealed)
 		case err != nil:
 			return nil, err

@@ -69,6 +69,19 @@ func TestAttachSourceInUse(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
+// Settings of a service may hold secrets, with or without API keys.
+func TestSettingsNeedTheirKey(t *testing.T) {
+	cfg := Config{Path: filepath.Join(t.TempDir(), "signpost.db")}
+	s := New(cfg)
+	require.NoError(t, s.Open(t.Context()))
+	require.NoError(t, s.PutService(t.Context(), storage.Service{ID: "a", CreatedAt: time.Now(), Settings: []byte(`{"x":"sealed"}`)}))
+	require.NoError(t, s.Close())
+	require.NoError(t, os.Remove(cfg.Path+".key"))
+	_, err := AttachSource(t.Context(), cfg, false)
+	require.ErrorContains(t, err, "is missing")
+	require.ErrorContains(t, New(cfg).Open(t.Context()), "is gone")
+}
+
 func TestAttachSourceRefuses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(t *testing.T, cfg *Config)
@@ -78,7 +91,7 @@ func TestAttachSourceRefuses(t *testing.T) {
 		"a folder": {func(_ *testing.T, cfg *Config) { cfg.Path = filepath.Dir(cfg.Path) }, "is not a file"},
 		"an older schema": {func(t *testing.T, cfg *Config) {
 			t.Helper()
-			alter(t, cfg.Path, "DELETE FROM goose_db_version WHERE version_id = 3")
+			alter(t, cfg.Path, "DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)")
 		}, "start Caddy with this program"},
 		"a newer schema": {func(t *testing.T, cfg *Config) {
 			t.Helper()

@@ -15,7 +15,8 @@ import (
 const million = 1_000_000
 
 // fill stores a million notifications of one service: nine in ten are
-// delivered, the others spread over the other kinds.
+// delivered, the others spread over the other kinds. The oldest 500 were made with
+// a test key, the others with a normal one.
 func fill(b *testing.B, s *Store) {
 	b.Helper()
 	now := asMicro(time.Now())
@@ -27,8 +28,8 @@ func fill(b *testing.B, s *Store) {
 		_, err = w.c.exec(w.ctx, `WITH RECURSIVE serial (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM serial WHERE i < ?1)
 			INSERT INTO notification (id, uuid, tenant, kind, phase, due, updated_at, job, created_at, expires_at, key_name,
 				key_type, recipient, template_id, template_version, reference, sender, subject, body)
-			SELECT i, unhex(printf('%032x', i)), ?2, iif(i % 10 <> 0, 10, 8 * (1 + i / 10 % 2) + i / 20 % 6), 4, ?3, ?3, i, ?3, ?3,
-				'live', 'normal', '+447700900123', '1', 1, '', 'log', '', printf('%.400c', 'x') FROM serial`, million, tenant, now)
+			SELECT i, unhex(printf('%032x', i)), ?2, iif(i % 10 <> 0, 10, 8 * (1 + i / 10 % 2) + i / 20 % 8) + iif(i <= 500, 128, 0), 4, ?3, ?3, i, ?3, ?3,
+				'live', iif(i <= 500, 'test', 'normal'), '+447700900123', '1', 1, '', 'log', '', printf('%.400c', 'x') FROM serial`, million, tenant, now)
 		if err != nil {
 			return err
 		}
@@ -61,6 +62,10 @@ func BenchmarkMillionRows(b *testing.B) {
 		{"middle-page", storage.Query{Offset: million / 2}},
 		{"first-page-failed", storage.Query{Statuses: []storage.Status{storage.StatusPermanentFailure}}},
 		{"keyset-page", storage.Query{Before: million / 2}},
+		{"first-page-normal", storage.Query{KeyTypes: []storage.KeyType{storage.KeyNormal}}},
+		{"first-page-test", storage.Query{KeyTypes: []storage.KeyType{storage.KeyTest}}},
+		{"last-page-test", storage.Query{KeyTypes: []storage.KeyType{storage.KeyTest}, Before: 51}},
+		{"last-page-keyset", storage.Query{Before: 51}},
 	} {
 		c.q.ServiceID, c.q.Limit = benchService, 50
 		b.Run(c.name, func(b *testing.B) {

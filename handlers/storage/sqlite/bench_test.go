@@ -127,7 +127,11 @@ func plainInsert(w *writer, c *storage.Creation) error {
 	if _, err := w.c.exec(w.ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	p := creation{c: c, args: insertArgs(&c.Notification), hash: w.m.idempotency.hash(benchService, c.Idempotency.Key)}
+	args, err := insertArgs(&c.Notification)
+	if err != nil {
+		return err
+	}
+	p := creation{c: c, args: args, hash: w.m.idempotency.hash(benchService, c.Idempotency.Key)}
 	if _, err := w.create(&p); err != nil {
 		return err
 	}
@@ -135,7 +139,7 @@ func plainInsert(w *writer, c *storage.Creation) error {
 		return err
 	}
 	w.m.commit()
-	_, err := w.c.exec(w.ctx, "COMMIT")
+	_, err = w.c.exec(w.ctx, "COMMIT")
 	return err
 }
 

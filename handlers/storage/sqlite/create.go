@@ -13,7 +13,11 @@ func (s *Store) Create(ctx context.Context, c storage.Creation) (storage.Created
 	if err != nil {
 		return storage.Created{}, err
 	}
-	p := creation{c: &c, args: insertArgs(&c.Notification)}
+	args, err := insertArgs(&c.Notification)
+	if err != nil {
+		return storage.Created{}, err
+	}
+	p := creation{c: &c, args: args}
 	if c.Idempotency != nil {
 		p.hash = s.keys.hash(c.Notification.ServiceID, c.Idempotency.Key)
 	}

@@ -84,7 +84,7 @@ func TestOpenRefusals(t *testing.T) {
 				require.NoError(t, openAt(t, path).Close())
 				return statements(t, path, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (4711, 1)")
 			},
-			[]string{"version 4711", "up to 3", "newer program"},
+			[]string{"version 4711", "up to 4", "newer program"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

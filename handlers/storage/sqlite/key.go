@@ -16,11 +16,14 @@ import (
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 
+// countSealed counts the rows that may hold sealed secrets.
+const countSealed = `SELECT (SELECT count(*) FROM api_key) + (SELECT count(*) FROM service WHERE settings <> x'')`
+
 // secretsKey returns the configured secrets key or that of the key file, which
 // it makes for a database without sealed secrets. A key other than that which
 // sealed them is refused.
 func secretsKey(ctx context.Context, cfg Config, c *conn) ([]byte, error) {
-	sealed, _, err := c.one(ctx, `SELECT count(*) FROM api_key`)
+	sealed, _, err := c.one(ctx, countSealed)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +34,7 @@ func secretsKey(ctx context.Context, cfg Config, c *conn) ([]byte, error) {
 		key, err = readKey(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			if sealed > 0 {
-				return nil, fmt.Errorf("the secrets key %s is gone, but the database holds %d API keys sealed under it: "+
+				return nil, fmt.Errorf("the secrets key %s is gone, but the database holds %d API keys and settings sealed under it: "+
 					"restore that file from a backup, or configure the key", file, sealed)
 			}
 			key, err = makeKey(file)

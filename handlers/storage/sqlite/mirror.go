@@ -42,7 +42,7 @@ type totalKey struct{ tenant, kind int64 }
 type queued [phaseEmail + 1]int64
 
 func (q *queued) add(k totalKey, delta int64) {
-	if c := k.kind / perChannel; k.kind%perChannel == 0 && c > 0 && c < int64(len(q)) {
+	if c := channelOf(k.kind); k.kind%perChannel == 0 && c > 0 && c < int64(len(q)) {
 		q[c] += delta
 	}
 }

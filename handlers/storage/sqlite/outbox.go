@@ -73,7 +73,7 @@ func (w *writer) held(c storage.Claim) (r *record, err error) {
 	err = w.c.query(w.ctx, func(row []driver.Value) (err error) {
 		r = &record{n: storage.Notification{ID: c.Notification.ID}, token: c.Token, leased: true}
 		n := &r.n
-		if n.Channel, n.Status, err = unkind(asInt(row[0])); err != nil {
+		if err = unkind(asInt(row[0]), n); err != nil {
 			return err
 		}
 		r.tenant, r.due, n.Attempts = asInt(row[1]), asInt(row[2]), int(asInt(row[3]))
@@ -143,7 +143,7 @@ func (s *Store) Complete(ctx context.Context, c storage.Claim, o storage.Outcome
 }
 
 // rank is a notification's, in SQL, as storage.Status.Rank has it.
-const rank = `min(kind & 7, 2)`
+const rank = `CASE kind & 7 WHEN 0 THEN 0 WHEN 1 THEN 1 WHEN 7 THEN 2 ELSE 3 END`
 
 // save stores the delivery fields of a row that was from. The condition on the
 // rank makes the database itself refuse to move a notification back.
@@ -245,14 +245,14 @@ func (s *Store) Stats(ctx context.Context) (st storage.Stats, err error) {
 			switch n := asInt(row[1]); statuses[asInt(row[0])] {
 			case storage.StatusCreated:
 				st.Queued = n
-			case storage.StatusSending:
-				st.Outstanding = n
+			case storage.StatusSending, storage.StatusPending:
+				st.Outstanding += n
 			case storage.StatusTechnicalFailure:
 				st.DeadLettered = n
 			default: // final, and nothing is left to do
 			}
 			return nil
-		}, `SELECT kind & 7, sum(n) FROM total WHERE kind & 7 < 6 GROUP BY 1`)
+		}, `SELECT kind & 7, sum(n) FROM total GROUP BY 1`)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -43,9 +44,7 @@ func (c *conn) page(ctx context.Context, q storage.Query) (p storage.Page, err e
 		}
 	}
 	total := p.Total
-	if q.Before != 0 || q.Reference != "" {
-		p.Total = -1
-	}
+	p.Total = q.Counted(total)
 	if q.Limit == 0 || len(kinds) == 0 || q.Offset >= total {
 		return p, nil
 	}
@@ -70,9 +69,9 @@ func (c *conn) page(ctx context.Context, q storage.Query) (p storage.Page, err e
 // kinds returns which of the selected kinds the tenant has, and how many rows.
 func (c *conn) kinds(ctx context.Context, tenant int64, q *storage.Query) (kinds []int64, total int64, err error) {
 	err = c.query(ctx, func(row []driver.Value) error {
-		channel, status, err := unkind(asInt(row[0]))
-		if err == nil && (len(q.Channels) == 0 || slices.Contains(q.Channels, channel)) &&
-			(len(q.Statuses) == 0 || slices.Contains(q.Statuses, status)) {
+		var n storage.Notification
+		err := unkind(asInt(row[0]), &n)
+		if err == nil && q.Selects(n.Channel, n.Status, n.KeyType) {
 			kinds = append(kinds, asInt(row[0]))
 			total += asInt(row[1])
 		}
@@ -116,13 +115,13 @@ func (s *slice) limit() int64 {
 }
 
 func (c *conn) byReference(ctx context.Context, tenant int64, kinds []int64, q *storage.Query) ([]storage.Notification, error) {
-	mask := int64(0)
-	for _, k := range kinds {
-		mask |= 1 << k
+	list, err := json.Marshal(kinds)
+	if err != nil {
+		return nil, err
 	}
 	return c.notifications(ctx, `SELECT `+columns+fromNotification+`WHERE n.tenant = ? AND n.reference = ? AND n.reference <> ''
-		AND n.id < ? AND (1 << n.kind) & ? <> 0 ORDER BY n.id DESC LIMIT ? OFFSET ?`,
-		tenant, q.Reference, (&slice{before: q.Before}).limit(), mask, q.Limit, q.Offset)
+		AND n.id < ? AND n.kind IN (SELECT value FROM json_each(?)) ORDER BY n.id DESC LIMIT ? OFFSET ?`,
+		tenant, q.Reference, (&slice{before: q.Before}).limit(), string(list), q.Limit, q.Offset)
 }
 
 func (c *conn) notifications(ctx context.Context, text string, args ...any) (out []storage.Notification, err error) {

@@ -12,7 +12,15 @@ import (
 func (s *Store) PutService(ctx context.Context, v storage.Service) error {
 	return s.write(ctx, "storing a service", func(w *writer) error {
 		return unless(storage.ErrExists)(w.c.exec(w.ctx,
-			`INSERT INTO service (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, v.ID, v.Name, v.CreatedAt))
+			`INSERT INTO service (id, name, created_at, settings) VALUES (?, ?, ?, coalesce(?, x'')) ON CONFLICT DO NOTHING`,
+			v.ID, v.Name, v.CreatedAt, v.Settings))
+	})
+}
+
+// PutServiceSettings replaces the settings of a service.
+func (s *Store) PutServiceSettings(ctx context.Context, id string, settings []byte) error {
+	return s.write(ctx, "storing settings", func(w *writer) error {
+		return unless(storage.ErrNotFound)(w.c.exec(w.ctx, `UPDATE service SET settings = coalesce(?, x'') WHERE id = ?`, settings, id))
 	})
 }
 
@@ -28,17 +36,23 @@ func unless(nothing error) func(changed int64, err error) error {
 
 // Service returns one service.
 func (s *Store) Service(ctx context.Context, id string) (storage.Service, error) {
-	out, err := list(ctx, s, "reading a service", decodeService, `SELECT id, name, created_at FROM service WHERE id = ?`, id)
+	out, err := list(ctx, s, "reading a service", decodeService, services+`WHERE id = ?`, id)
 	return only(out, err)
 }
 
 // Services returns all services by creation.
 func (s *Store) Services(ctx context.Context) ([]storage.Service, error) {
-	return list(ctx, s, "listing services", decodeService, `SELECT id, name, created_at FROM service ORDER BY no`)
+	return list(ctx, s, "listing services", decodeService, services+`ORDER BY no`)
 }
 
+const services = `SELECT id, name, created_at, settings FROM service `
+
 func decodeService(v []driver.Value) storage.Service {
-	return storage.Service{ID: asText(v[0]), Name: asText(v[1]), CreatedAt: asTime(v[2])}
+	s := storage.Service{ID: asText(v[0]), Name: asText(v[1]), CreatedAt: asTime(v[2])}
+	if b := asBytes(v[3]); len(b) > 0 {
+		s.Settings = b
+	}
+	return s
 }
 
 // list runs a query whose rows decode to T.
@@ -97,42 +111,4 @@ func (s *Store) RevokeKey(ctx context.Context, serviceID, name string, at time.T
 		return unless(storage.ErrNotFound)(w.c.exec(w.ctx, `UPDATE api_key SET revoked_at = iif(revoked_at = 0, ?, revoked_at)
 			WHERE service_id = ? AND name = ?`, at, serviceID, name))
 	})
-}
-
-// PutTemplate stores the next version.
-func (s *Store) PutTemplate(ctx context.Context, t storage.Template) (storage.Template, error) {
-	t.CreatedAt = storage.Micro(t.CreatedAt)
-	var version int64
-	err := s.write(ctx, "storing a template", func(w *writer) (err error) {
-		version, _, err = w.c.one(w.ctx, `INSERT INTO template (service_id, id, version, channel, name, subject, body, created_at)
-			VALUES (?1, ?2, (SELECT coalesce(max(version), 0) + 1 FROM template WHERE service_id = ?1 AND id = ?2), ?3, ?4, ?5, ?6, ?7)
-			RETURNING version`, t.ServiceID, t.ID, string(t.Channel), t.Name, t.Subject, t.Body, t.CreatedAt)
-		return err
-	})
-	if err != nil {
-		return storage.Template{}, err
-	}
-	t.Version = int(version)
-	return t, nil
-}
-
-const templateColumns = `SELECT service_id, id, version, channel, name, subject, body, created_at FROM template AS t `
-
-func decodeTemplate(v []driver.Value) storage.Template {
-	return storage.Template{
-		ServiceID: asText(v[0]), ID: asText(v[1]), Version: int(asInt(v[2])), Channel: storage.Channel(asText(v[3])),
-		Name: asText(v[4]), Subject: asText(v[5]), Body: asText(v[6]), CreatedAt: asTime(v[7]),
-	}
-}
-
-// Template returns one version, the newest for 0.
-func (s *Store) Template(ctx context.Context, serviceID, id string, version int) (storage.Template, error) {
-	return only(list(ctx, s, "reading a template", decodeTemplate, templateColumns+
-		`WHERE service_id = ?1 AND id = ?2 AND (?3 = 0 OR version = ?3) ORDER BY version DESC LIMIT 1`, serviceID, id, version))
-}
-
-// Templates returns the newest versions by id.
-func (s *Store) Templates(ctx context.Context, serviceID string) ([]storage.Template, error) {
-	return list(ctx, s, "listing templates", decodeTemplate, templateColumns+
-		`WHERE service_id = ?1 AND version = (SELECT max(version) FROM template WHERE service_id = ?1 AND id = t.id) ORDER BY id`, serviceID)
 }

@@ -28,6 +28,7 @@ func (s *Store) Sweep(ctx context.Context, r storage.SweepRequest) (storage.Swep
 		{&done.Keys, r.Limit, (*writer).sweepIdempotency},
 		{&done.Keys, r.Limit, (*writer).sweepReplays},
 		{&done.Keys, r.Limit, (*writer).sweepCounters},
+		{&done.Inbound, r.Limit, (*writer).sweepInbound},
 		{&done.Requests, sweepSigningAtOnce, (*writer).sweepSigning},
 	} {
 		left := int64(r.Limit)

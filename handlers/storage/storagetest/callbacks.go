@@ -125,7 +125,7 @@ func testCallbacksOwed(t *testing.T, s *suite) {
 			} else {
 				assert.Empty(t, owed(), "%s, wanted: %t", status, callback)
 			}
-			if status == storage.StatusSending {
+			if onItsWay(status) {
 				s.finish(t, n, storage.StatusDelivered, at(time.Second))
 			}
 		}

@@ -66,8 +66,14 @@ func testMachine(t *testing.T, s *suite) {
 func (m *machine) create(rt *rapid.T) {
 	c := sample(serviceA, m.now)
 	c.Notification.ExpiresAt = m.now.Add(time.Hour)
+	c.Notification.KeyType = rapid.SampledFrom(someKeyTypes).Draw(rt, "key type")
+	due := m.now
+	if rapid.Bool().Draw(rt, "scheduled") {
+		due = m.now.Add(time.Minute)
+		c.Notification.Details.ScheduledFor = due
+	}
 	n := m.s.create(rt, c)
-	m.rows = append(m.rows, &model{n: n, due: m.now, holder: -1, teller: -1})
+	m.rows = append(m.rows, &model{n: n, due: due, holder: -1, teller: -1})
 }
 
 func (m *machine) wait(rt *rapid.T) {
@@ -138,8 +144,9 @@ func (m *machine) complete(rt *rapid.T) {
 	case r.n.Status == storage.StatusCreated && o.Status == storage.StatusCreated:
 		r.n.Reason, r.due = o.Reason, o.NextAttempt
 	case r.n.Status == storage.StatusCreated,
-		r.n.Status == storage.StatusSending && o.Status.Final() && o.Status != storage.StatusTechnicalFailure:
-		if (o.Status == storage.StatusSending || o.Status == storage.StatusDelivered) && r.n.SentAt.IsZero() {
+		onItsWay(r.n.Status) && o.Status.Final() && o.Status != storage.StatusTechnicalFailure,
+		r.n.Status == storage.StatusSending && o.Status == storage.StatusPending:
+		if (onItsWay(o.Status) || o.Status == storage.StatusDelivered || o.Status == storage.StatusSent) && r.n.SentAt.IsZero() {
 			r.n.SentAt = m.now
 		}
 		r.n.Status, r.n.Reason = o.Status, o.Reason
@@ -164,7 +171,8 @@ func (m *machine) receipt(rt *rapid.T) {
 		return
 	}
 	require.NoError(rt, err)
-	forward := r.n.Status == storage.StatusCreated || r.n.Status == storage.StatusSending && status.Final()
+	forward := r.n.Status == storage.StatusCreated || onItsWay(r.n.Status) && status.Final() ||
+		r.n.Status == storage.StatusSending && status == storage.StatusPending
 	require.Equal(rt, forward, changed)
 	if forward {
 		r.n.Status, r.n.Reason, r.n.UpdatedAt = status, "receipt", m.now
@@ -190,7 +198,7 @@ func (m *machine) sweep(rt *rapid.T) {
 		case r.n.Status.Final() && r.n.ExpiresAt.Before(m.now):
 			r.deleted, r.owed = true, false
 			want.Notifications++
-		case r.n.Status == storage.StatusSending && r.n.SentAt.Before(since):
+		case onItsWay(r.n.Status) && r.n.SentAt.Before(since):
 			r.n.Status, r.n.CompletedAt, r.n.UpdatedAt = storage.StatusTemporaryFailure, m.now, m.now
 			r.n.Reason = m.s.get(rt, r.n).Reason
 			r.owe(m.now)
@@ -199,6 +207,9 @@ func (m *machine) sweep(rt *rapid.T) {
 	}
 	require.Equal(rt, want, got)
 }
+
+// onItsWay reports whether a receipt is outstanding.
+func onItsWay(s storage.Status) bool { return s == storage.StatusSending || s == storage.StatusPending }
 
 // pick draws one of the rows that fit.
 func (m *machine) pick(rt *rapid.T, fits func(r *model) bool) *model {
@@ -307,6 +318,8 @@ func (m *machine) check(rt *rapid.T) {
 	st, err := m.s.Stats(context.Background())
 	require.NoError(rt, err)
 	assert.Equal(rt, owed, st.Callbacks)
+	assert.Equal(rt, totals[storage.StatusSending]+totals[storage.StatusPending], st.Outstanding)
+	assert.Equal(rt, totals[storage.StatusCreated], st.Queued)
 	for _, status := range someStatuses {
 		assert.Equal(rt, totals[status], m.s.total(rt, serviceA, status), status)
 	}

@@ -136,6 +136,8 @@ func testOutcomes(t *testing.T, s *suite) {
 	}{
 		{storage.StatusSending, when, time.Time{}},
 		{storage.StatusDelivered, when, when},
+		{storage.StatusPending, when, time.Time{}},
+		{storage.StatusSent, when, when},
 		{storage.StatusTemporaryFailure, time.Time{}, when},
 		{storage.StatusPermanentFailure, time.Time{}, when},
 		{storage.StatusTechnicalFailure, time.Time{}, when},
@@ -150,7 +152,7 @@ func testOutcomes(t *testing.T, s *suite) {
 		assert.EqualValues(t, 1, s.total(t, serviceA, c.status))
 		assert.Empty(t, s.claims(t, storage.SMS, 1, at(100*time.Hour)), "out of the queue")
 	}
-	assert.EqualValues(t, 5, s.total(t, serviceA))
+	assert.EqualValues(t, 7, s.total(t, serviceA))
 	assert.Zero(t, s.total(t, serviceA, storage.StatusCreated))
 
 	s.create(t, sample(serviceA, at(0)))

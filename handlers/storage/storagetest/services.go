@@ -3,8 +3,6 @@ package storagetest
 import (
 	"context"
 	"errors"
-	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +32,25 @@ func testServices(t *testing.T, s *suite) {
 	all, err := s.Services(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, []storage.Service{first, second}, all)
+
+	settings := []byte("{\"a\":\x00\xff}")
+	third := storage.Service{ID: "third", Settings: settings, CreatedAt: at(0)}
+	require.NoError(t, s.PutService(ctx, third))
+	got, err = s.Service(ctx, "third")
+	require.NoError(t, err)
+	assert.Equal(t, third, got)
+	require.ErrorIs(t, s.PutServiceSettings(ctx, "fourth", settings), storage.ErrNotFound)
+	require.NoError(t, s.PutServiceSettings(ctx, serviceA, settings))
+	require.NoError(t, s.PutServiceSettings(ctx, "third", nil))
+	settings[0] = '!' // the caller's own copy
+	all, err = s.Services(ctx)
+	require.NoError(t, err)
+	second.Settings, third.Settings = []byte("{\"a\":\x00\xff}"), nil
+	assert.Equal(t, []storage.Service{first, second, third}, all)
+	all[1].Settings[0] = '!'
+	got, err = s.Service(ctx, serviceA)
+	require.NoError(t, err)
+	assert.Equal(t, second, got)
 
 	rough := storage.Service{ID: "rough", CreatedAt: time.Date(2026, 1, 1, 1, 0, 0, 1234567, time.FixedZone("", 3600))}
 	require.NoError(t, s.PutService(ctx, rough))
@@ -80,67 +97,6 @@ func testKeys(t *testing.T, s *suite) {
 	assert.Empty(t, none)
 }
 
-func testTemplates(t *testing.T, s *suite) {
-	ctx := t.Context()
-	put := func(service, id, body string) storage.Template {
-		in := storage.Template{ServiceID: service, ID: id, Channel: storage.Email, Name: "n", Subject: "s", Body: body, CreatedAt: at(0)}
-		got, err := s.PutTemplate(ctx, in)
-		require.NoError(t, err)
-		in.Version = got.Version
-		assert.Equal(t, in, got)
-		return got
-	}
-	one := put(serviceA, "1", "first")
-	two := put(serviceA, "1", "second")
-	ten := put(serviceA, "10", "other id")
-	put(serviceB, "1", "other service")
-	assert.Equal(t, []int{1, 2, 1}, []int{one.Version, two.Version, ten.Version})
-
-	for _, c := range []struct {
-		service, id string
-		version     int
-		want        *storage.Template
-	}{
-		{serviceA, "1", 0, &two},
-		{serviceA, "1", 1, &one},
-		{serviceA, "1", 2, &two},
-		{serviceA, "1", 3, nil},
-		{serviceA, "1", -1, nil},
-		{serviceA, "2", 0, nil},
-		{serviceB, "10", 0, nil},
-	} {
-		got, err := s.Template(ctx, c.service, c.id, c.version)
-		if c.want == nil {
-			require.ErrorIs(t, err, storage.ErrNotFound, "%+v", c)
-			continue
-		}
-		require.NoError(t, err)
-		assert.Equal(t, *c.want, got)
-	}
-	all, err := s.Templates(ctx, serviceA)
-	require.NoError(t, err)
-	assert.Equal(t, []storage.Template{two, ten}, all)
-	none, err := s.Templates(ctx, "unknown")
-	require.NoError(t, err)
-	assert.Empty(t, none)
-
-	var versions sync.Map
-	var wg sync.WaitGroup
-	for range 16 {
-		wg.Go(func() {
-			got, err := s.PutTemplate(ctx, storage.Template{ServiceID: serviceA, ID: "busy", Channel: storage.SMS, CreatedAt: at(0)})
-			assert.NoError(t, err)
-			_, twice := versions.LoadOrStore(got.Version, true)
-			assert.False(t, twice)
-		})
-	}
-	wg.Wait()
-	for v := 1; v <= 16; v++ {
-		_, ok := versions.Load(v)
-		assert.True(t, ok, "version "+strconv.Itoa(v))
-	}
-}
-
 func testSecretsKey(t *testing.T, s *suite) {
 	key, err := s.SecretsKey(t.Context())
 	require.NoError(t, err)
@@ -173,6 +129,13 @@ func calls(b storage.Backend) map[string]func(ctx context.Context) error {
 		"RevokeKey": func(ctx context.Context) error { return b.RevokeKey(ctx, serviceA, "live", at(0)) },
 		"PutTemplate": func(ctx context.Context) error {
 			_, err := b.PutTemplate(ctx, storage.Template{ServiceID: serviceA, ID: "gone", CreatedAt: at(0)})
+			return err
+		},
+		"PutServiceSettings": func(ctx context.Context) error { return b.PutServiceSettings(ctx, serviceA, key) },
+		"ArchiveTemplate":    func(ctx context.Context) error { return b.ArchiveTemplate(ctx, serviceA, "1", at(0)) },
+		"PutInbound":         func(ctx context.Context) error { return b.PutInbound(ctx, inbound(serviceA, "gone", at(0))) },
+		"Inbound": func(ctx context.Context) error {
+			_, err := b.Inbound(ctx, storage.InboundQuery{ServiceID: serviceA})
 			return err
 		},
 		"Template":   func(ctx context.Context) error { _, err := b.Template(ctx, serviceA, "1", 0); return err },

@@ -62,12 +62,22 @@ func Outcome(n *storage.Notification, o storage.Outcome) (queued bool) {
 	case o.Status == storage.StatusCreated && !moved:
 		n.Reason = o.Reason
 	case o.Status.Rank() > n.Status.Rank():
-		if o.Status == storage.StatusSending || o.Status == storage.StatusDelivered {
+		if took(o.Status) {
 			sent(n, at)
 		}
 		move(n, o.Status, o.Reason, at)
 	}
 	return n.Status == storage.StatusCreated
+}
+
+// took reports whether a state says that a provider has taken the notification.
+func took(s storage.Status) bool {
+	switch s {
+	case storage.StatusSending, storage.StatusPending, storage.StatusSent, storage.StatusDelivered:
+		return true
+	default:
+		return false
+	}
 }
 
 // Receipt applies a provider's report and reports whether it moved anything.
