@@ -90,7 +90,12 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 	}
 	auth.Services = n.app.directory
 	auth.Logger = moduleLogger(ctx)
-	verifier, err := notifyauth.New(auth)
+	signed, err := notifyauth.New(auth)
+	if err != nil {
+		return err
+	}
+	auth.Dialect, auth.BufferBody = notifyauth.V2, true
+	v2, err := notifyauth.New(auth)
 	if err != nil {
 		return err
 	}
@@ -113,7 +118,7 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	n.handler = api.Handler(apiVerifier{verifier}, original)
+	n.handler = api.Handler(apiVerifier{signed}, apiVerifier{v2}, original)
 	return nil
 }
 

@@ -83,3 +83,31 @@ func BenchmarkParseRequest(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkV2Post is BenchmarkPost for the v2 dialect.
+func BenchmarkV2Post(b *testing.B) {
+	sms := v2SMS("template_id", templateID("2"), "phone_number", "07700900123",
+		"personalisation", map[string]any{"name": "Al", "code": "123456", "vip": "yes"})
+	for name, c := range map[string]struct {
+		body  string
+		serve func(*API, *v2Call) (int, string)
+	}{
+		"sms":   {sms, (*API).v2SendSMS},
+		"email": {v2Email(), (*API).v2SendEmail},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := newServer(b, func(c *Config) { c.RateLimit, c.DailyLimit, c.Observe, c.Logger = -1, -1, nil, nil })
+			r := httptest.NewRequest("POST", "/v2/notifications/"+name, nil)
+			w := &blank{header: http.Header{}}
+			call := &v2Call{w: w, r: r, id: identity(), route: routeV2SMS, root: "https://example.com"}
+			text := []byte(c.body)
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Body = io.NopCloser(bytes.NewReader(text))
+				if status, _ := c.serve(s.api, call); status != http.StatusCreated {
+					b.Fatal(status)
+				}
+			}
+		})
+	}
+}

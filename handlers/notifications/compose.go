@@ -11,6 +11,7 @@ import (
 // content is a rendered message.
 type content struct {
 	subject, body string
+	values        string // where they are in an email's body, see storage.Details
 }
 
 // problems are what keeps a template and its values from being a message. They
@@ -71,6 +72,6 @@ func render(channel storage.Channel, templates []*message.Template, values messa
 	if err != nil {
 		return content{}, err
 	}
-	text, err := templates[1].Render(values, message.Bullets)
-	return content{subject: message.Subject(subject), body: message.Email(text)}, err
+	body, spans, err := templates[1].Email(values)
+	return content{subject: message.Subject(subject), body: body, values: spans}, err
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/signpost-gateway/signpost/handlers/notifications/recipient"
+	"github.com/signpost-gateway/signpost/handlers/notifyauth"
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 
@@ -36,13 +38,27 @@ type Store interface {
 	Notifications(ctx context.Context, q storage.Query) (storage.Page, error)
 	Take(ctx context.Context, b storage.Bucket, now time.Time) (wait time.Duration, err error)
 	GiveBack(ctx context.Context, b storage.Bucket, now time.Time) error
+	Counter(ctx context.Context, key string) (int64, error)
+	Inbound(ctx context.Context, q storage.InboundQuery) ([]storage.InboundMessage, error)
 }
 
-// Directory finds templates. handlers/directory implements it.
+// Directory finds templates and settings. handlers/directory implements it. An
+// error that isn't storage.ErrNotFound is answered with 503.
+//
+// A template is found by its id and by the UUID that storage.TemplateUUID makes
+// of that; what is returned has the id. Archived ones are found too.
 type Directory interface {
 	// Template returns the newest version of a service's template, or an error
-	// that is storage.ErrNotFound. Any other error is answered with 503.
+	// that is storage.ErrNotFound.
 	Template(ctx context.Context, serviceID, id string) (storage.Template, error)
+	// TemplateVersion returns one version, or an error that is
+	// storage.ErrNotFound.
+	TemplateVersion(ctx context.Context, serviceID, id string, version int) (storage.Template, error)
+	// Templates returns the newest versions of a service's templates.
+	Templates(ctx context.Context, serviceID string) ([]storage.Template, error)
+	// Settings returns what is set for a service, nothing for one that has no
+	// settings.
+	Settings(ctx context.Context, serviceID string) (storage.ServiceSettings, error)
 }
 
 // Config describes an API. Store and Directory are required; the zero value of
@@ -53,15 +69,28 @@ type Config struct {
 	// Senders names the delivery provider of each channel. A POST for a channel
 	// without one is refused with 400.
 	Senders map[storage.Channel]string
+	// EmailFrom is the address that emails are from when the service has none of
+	// its own, so that answers can name it. Empty: they say null.
+	EmailFrom string
 
+	// Dialect is the kind of token that /notifications takes: Signed, the
+	// default, or V2 for clients of the years between, whose requests and answers
+	// are the signed dialect's but whose tokens aren't. The routes below /v2 take
+	// tokens of V2 in any case.
+	Dialect notifyauth.Dialect
+	// Origin returns scheme and host, such as "https://notify.example.org", that
+	// URIs in answers begin with. Default: the request's host, and https when it
+	// came by TLS; headers of proxies are not believed.
+	Origin func(*http.Request) string
 	// BasePath is a prefix such as "/api/endpoint" under which the API is
 	// served besides the root. It must be the verifier's base path too.
 	BasePath string
 	// Leeway is the verifier's: how far a token's iat may lie from now. An
 	// idempotency key outlives it. Default DefaultLeeway.
 	Leeway time.Duration
-	// NoIdempotency makes a repeated POST with the same token another
-	// notification, instead of answering the first one's 201.
+	// NoIdempotency makes a repeated POST with the same token, or in the v2
+	// dialect with the same Idempotency-Key, another notification instead of
+	// answering the first one's 201.
 	NoIdempotency bool
 
 	// Region is the ISO 3166-1 code of the country whose phone numbers may be
@@ -92,7 +121,7 @@ type Config struct {
 // Event is what Observe learns of a request. Its texts come from the constants
 // of this package, so they may be labels of metrics.
 type Event struct {
-	Route    string // "sms", "email", "get", "list" or "none"
+	Route    string // "sms", "email", "get", "list" or "none"; "v2_" and more in the v2 dialect
 	Result   string // "ok", "replayed" or a reason code such as "rate_limited"
 	Status   int    // of the answer
 	Duration time.Duration
@@ -122,6 +151,12 @@ func New(c Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
+	if isV2(base) {
+		return nil, fmt.Errorf("notifications: BasePath %q: the v2 dialect has its routes there", base)
+	}
+	if c.Dialect > notifyauth.V2 {
+		return nil, fmt.Errorf("notifications: unknown dialect %d", c.Dialect)
+	}
 	c.BasePath = base
 	c.Senders = maps.Clone(c.Senders)
 	setDefault(&c.Leeway, DefaultLeeway)
@@ -129,6 +164,9 @@ func New(c Config) (*API, error) {
 	setDefault(&c.RateLimit, DefaultRateLimit)
 	setDefault(&c.DailyLimit, DefaultDailyLimit)
 	setDefault(&c.Retention, DefaultRetention)
+	if c.Origin == nil {
+		c.Origin = origin
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -24,6 +24,18 @@ func (t oneTemplate) Template(_ context.Context, serviceID, id string) (storage.
 	return storage.Template(t), nil
 }
 
+func (t oneTemplate) TemplateVersion(ctx context.Context, serviceID, id string, _ int) (storage.Template, error) {
+	return t.Template(ctx, serviceID, id)
+}
+
+func (t oneTemplate) Templates(context.Context, string) ([]storage.Template, error) {
+	return []storage.Template{storage.Template(t)}, nil
+}
+
+func (oneTemplate) Settings(context.Context, string) (storage.ServiceSettings, error) {
+	return storage.ServiceSettings{}, nil
+}
+
 // The notification API in a plain net/http server. Without a delivery
 // dispatcher on the same store, notifications stay "created".
 func Example() {
@@ -53,7 +65,7 @@ func Example() {
 		Query:     notifyauth.QueryUnsigned,
 	})
 	must(err)
-	server := httptest.NewServer(api.Handler(verifier, nil))
+	server := httptest.NewServer(api.Handler(verifier, verifier, nil))
 	defer server.Close()
 
 	body := `{"to": "07700 900111", "template": 1, "personalisation": {"code": 4711}}`

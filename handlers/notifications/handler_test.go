@@ -38,7 +38,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/notifications/1/", 404, noRouteBody, ""},
 		{"GET", "/notifications/1/x", 404, noRouteBody, ""},
 		{"GET", "/Notifications", 404, noRouteBody, ""},
-		{"GET", "/v2/notifications", 404, noRouteBody, ""},
+		{"GET", "/v2notifications", 404, noRouteBody, ""},
 		{"POST", "/notifications/sms/", 404, noRouteBody, ""},
 		{"GET", "/notifications/sms", 405, methodBody, "POST"},
 		{"PUT", "/notifications/email", 405, methodBody, "POST"},
@@ -94,7 +94,7 @@ func TestRewritten(t *testing.T) {
 	})
 	require.NoError(t, err)
 	type originalKey struct{}
-	inner := s.api.Handler(verifier, func(r *http.Request) notifyauth.Original {
+	inner := s.api.Handler(verifier, nil, func(r *http.Request) notifyauth.Original {
 		return r.Context().Value(originalKey{}).(notifyauth.Original)
 	})
 	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -208,6 +208,8 @@ func TestNewRefuses(t *testing.T) {
 		"channel":   {func(c *Config) { c.Senders = map[storage.Channel]string{"letter": "x"} }, "sms and email"},
 		"sender":    {func(c *Config) { c.Senders = map[storage.Channel]string{storage.SMS: ""} }, "sms"},
 		"region":    {func(c *Config) { c.Region = "UK" }, "ISO 3166-1"},
+		"base path": {func(c *Config) { c.BasePath = "/v2/x" }, "v2 dialect"},
+		"dialect":   {func(c *Config) { c.Dialect = 7 }, "dialect"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c2 := good

@@ -50,23 +50,51 @@ func (a *API) take(ctx context.Context, r *http.Request, id notifyauth.Identity)
 	}, nil
 }
 
-// daily is the daily limit of a service and channel, nothing when there is
-// none.
-func (a *API) daily(serviceID string, channel storage.Channel, now time.Time) []storage.Limit {
-	if a.config.DailyLimit < 0 {
-		return nil
+// trialDailyLimit is how many notifications a service in trial may send a day by
+// each channel.
+const trialDailyLimit = 50
+
+// daily are the daily limits of a service and channel. Test keys have nothing to
+// do with the trial.
+func (a *API) daily(id notifyauth.Identity, channel storage.Channel, trial bool, now time.Time) []storage.Limit {
+	var limits []storage.Limit
+	limit := func(name string, most int64) {
+		limits = append(limits, storage.Limit{
+			Key:       name + "/" + id.ServiceID + "/" + string(channel) + "/" + now.UTC().Format(time.DateOnly),
+			Max:       most,
+			ExpiresAt: nextDay(now).Add(time.Hour), // clocks of several nodes differ
+		})
 	}
-	return []storage.Limit{{
-		Key:       "daily/" + serviceID + "/" + string(channel) + "/" + now.UTC().Format(time.DateOnly),
-		Max:       a.config.DailyLimit,
-		ExpiresAt: nextDay(now).Add(time.Hour), // clocks of several nodes differ
-	}}
+	if trial && keyType(id) != storage.KeyTest {
+		limit("trial", trialDailyLimit)
+	}
+	if a.config.DailyLimit >= 0 {
+		limit("daily", a.config.DailyLimit)
+	}
+	return limits
 }
 
-func (a *API) dailyRefusal(now time.Time) *refusal {
+// reached says which of the limits has been reached already. Whether one is
+// passed is decided when a notification is stored; this look refuses earlier
+// what has no chance.
+func (a *API) reached(ctx context.Context, r *http.Request, channel storage.Channel, limits []storage.Limit, now time.Time) *refusal {
+	for _, l := range limits {
+		n, err := a.config.Store.Counter(ctx, l.Key)
+		switch {
+		case err != nil:
+			return technical(r, err)
+		case n >= l.Max:
+			return dailyRefusal(channel, l.Max, now)
+		}
+	}
+	return nil
+}
+
+func dailyRefusal(channel storage.Channel, most int64, now time.Time) *refusal {
 	return &refusal{
 		status: http.StatusTooManyRequests, code: codeDailyLimit, retryAfter: nextDay(now).Sub(now),
-		text: fmt.Sprintf("Exceeded send limits (%d) for today", a.config.DailyLimit),
+		text:   fmt.Sprintf("Exceeded send limits (%d) for today", most),
+		errors: []v2Error{{errorTooMany, fmt.Sprintf("Exceeded send limits (%s: %d) for today", channel, most)}},
 	}
 }
 

@@ -111,7 +111,7 @@ func TestReplayOutlivesChanges(t *testing.T) {
 	first := s.do(q)
 	s.directory.put(serviceA, "1", storage.SMS, "", "Now with ((more))")
 	assertReplay(t, first, s.do(q))
-	delete(s.directory, serviceA+"/1")
+	s.directory.remove(serviceA, "1")
 	assertReplay(t, first, s.do(q))
 	delete(s.api.config.Senders, storage.SMS)
 	assertReplay(t, first, s.do(q))
@@ -262,12 +262,6 @@ func (f failing) Notifications(ctx context.Context, q storage.Query) (storage.Pa
 		return storage.Page{}, f.read
 	}
 	return f.Store.Notifications(ctx, q)
-}
-
-type failingDirectory struct{ err error }
-
-func (d failingDirectory) Template(context.Context, string, string) (storage.Template, error) {
-	return storage.Template{}, d.err
 }
 
 func TestStorageAway(t *testing.T) {

@@ -54,29 +54,12 @@ func (c *clock) add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// templates is a Directory.
-type templates map[string]storage.Template
-
-func (d templates) Template(_ context.Context, serviceID, id string) (storage.Template, error) {
-	t, ok := d[serviceID+"/"+id]
-	if !ok {
-		return t, storage.ErrNotFound
-	}
-	return t, nil
-}
-
-func (d templates) put(serviceID, id string, channel storage.Channel, subject, body string) {
-	d[serviceID+"/"+id] = storage.Template{
-		ServiceID: serviceID, ID: id, Version: d[serviceID+"/"+id].Version + 1, Channel: channel, Subject: subject, Body: body,
-	}
-}
-
-// server is an API over a memory store, with a verifier in front.
+// server is an API over a memory store, with verifiers in front.
 type server struct {
 	t         testing.TB
 	clock     *clock
 	store     *memory.Store
-	directory templates
+	directory *testDirectory
 	api       *API
 	handler   http.Handler
 	log       *bytes.Buffer
@@ -87,7 +70,7 @@ type server struct {
 // newServer makes a server; with changes its configuration.
 func newServer(t testing.TB, with ...func(*Config)) *server {
 	t.Helper()
-	s := &server{t: t, clock: &clock{t: t1}, store: memory.New(), directory: templates{}, log: &bytes.Buffer{}}
+	s := &server{t: t, clock: &clock{t: t1}, store: memory.New(), directory: newDirectory(), log: &bytes.Buffer{}}
 	require.NoError(t, s.store.Open(context.Background()))
 	t.Cleanup(func() { assert.NoError(t, s.store.Close()) })
 	s.directory.put(serviceA, "1", storage.SMS, "", "Hello from the booking service")
@@ -110,7 +93,7 @@ func newServer(t testing.TB, with ...func(*Config)) *server {
 	api, err := New(c)
 	require.NoError(t, err)
 	s.api = api
-	verifier, err := notifyauth.New(notifyauth.Config{
+	auth := notifyauth.Config{
 		Services: notifyauth.StaticServices(
 			&notifyauth.Service{ID: serviceA, Name: "A", Keys: []*notifyauth.Key{
 				key(t, "live", secretA, notifyauth.KeyNormal), key(t, "team", secretM, notifyauth.KeyTeam), key(t, "test", secretT, notifyauth.KeyTest),
@@ -121,9 +104,13 @@ func newServer(t testing.TB, with ...func(*Config)) *server {
 		ServeRoot: true,
 		Query:     notifyauth.QueryUnsigned,
 		Now:       s.clock.now,
-	})
+	}
+	signed, err := notifyauth.New(auth)
 	require.NoError(t, err)
-	s.handler = api.Handler(verifier, nil)
+	auth.Dialect, auth.BufferBody = notifyauth.V2, true
+	v2, err := notifyauth.New(auth)
+	require.NoError(t, err)
+	s.handler = s.described(api.Handler(signed, v2, nil))
 	return s
 }
 

@@ -30,6 +30,7 @@ func TestGetStates(t *testing.T) {
 	for status, want := range map[storage.Status]struct{ word, times string }{
 		storage.StatusCreated:          {"created", ""},
 		storage.StatusSending:          {"sent", later},
+		storage.StatusSent:             {"sent", later},
 		storage.StatusDelivered:        {"delivered", later + `,"deliveredAt":"2016-01-25T00:00:01.500000Z"`},
 		storage.StatusTemporaryFailure: {"error", ""},
 		storage.StatusPermanentFailure: {"error", ""},

@@ -15,7 +15,9 @@ type refusal struct {
 	status     int
 	code       string
 	text       string
-	fields     faults        // instead of text: what is wrong with which member
+	fields     faults        // signed, instead of text: what is wrong with which member
+	kind       string        // v2: the type of the error, when the status doesn't say it
+	errors     []v2Error     // v2, instead of kind and text
 	retryAfter time.Duration // 0: no Retry-After
 	allow      string        // of a 405
 	cause      error         // technical; logged, never shown
@@ -42,6 +44,23 @@ const (
 	codeRateLimited   = "rate_limited"
 	codeDailyLimit    = "daily_limit"
 	codeBodyUnread    = "body_unread"
+	codeBodyTooLarge  = "body_too_large"
+	codeTeamOnly      = "team_only"
+	codeTrial         = "trial"
+	codeNoSender      = "unknown_sender"
+	codeNoFiles       = "files_not_allowed"
+	codeNoLetters     = "letters_not_allowed"
+	codeNotLetter     = "not_a_letter"
+	codeWrongType     = "wrong_template_type"
+	codeArchived      = "archived_template"
+	codeMissing       = "missing_personalisation"
+	codeEmpty         = "empty_message"
+	codeTooLong       = "message_too_long"
+	codeInternational = "international_not_allowed"
+	codeLandline      = "landline_not_allowed"
+	codeBadKey        = "invalid_idempotency_key"
+	codeKeyInUse      = "idempotency_key_in_use"
+	codeKeyUsed       = "idempotency_key_reused"
 	codeUnavailable   = "storage_unavailable"
 	codeClientGone    = "client_gone"
 	codeInternal      = "internal"

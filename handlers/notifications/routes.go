@@ -56,11 +56,14 @@ func allowed(method, allow string) bool {
 	return method == http.MethodGet || method == http.MethodHead
 }
 
-// isStatus reports whether a request is for the status page, at the root or
-// below the base path.
-func (a *API) isStatus(o notifyauth.Original) bool {
-	path, _, _ := strings.Cut(requestURI(o), "?")
-	return path == statusPath || (a.config.BasePath != "" && path == a.config.BasePath+statusPath)
+// below returns the path of a request below the root or the base path, whichever
+// it came by, and the latter if so.
+func (a *API) below(o notifyauth.Original) (path, base string) {
+	path, _, _ = strings.Cut(requestURI(o), "?")
+	if rest, ok := strings.CutPrefix(path, a.config.BasePath); ok && strings.HasPrefix(rest, "/") {
+		return rest, a.config.BasePath
+	}
+	return path, ""
 }
 
 func rawQuery(o notifyauth.Original) string {

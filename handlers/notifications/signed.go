@@ -80,7 +80,7 @@ func signedStatus(s storage.Status) string {
 	switch s {
 	case storage.StatusCreated:
 		return "created"
-	case storage.StatusSending:
+	case storage.StatusSending, storage.StatusPending, storage.StatusSent:
 		return "sent"
 	case storage.StatusDelivered:
 		return "delivered"
@@ -93,8 +93,9 @@ func signedStatus(s storage.Status) string {
 // dialect and today's.
 var statusWords = map[string][]storage.Status{
 	"created":           {storage.StatusCreated},
-	"sent":              {storage.StatusSending},
+	"sent":              {storage.StatusSending, storage.StatusPending, storage.StatusSent},
 	"sending":           {storage.StatusSending},
+	"pending":           {storage.StatusPending},
 	"delivered":         {storage.StatusDelivered},
 	"error":             failures,
 	"failed":            failures,
@@ -112,13 +113,9 @@ type signedEnvelope struct {
 // writeRefusal writes {"result":"error","message":…}; the message is a text or
 // an object of lists by field.
 func writeRefusal(w http.ResponseWriter, ref *refusal) {
-	h := w.Header()
-	if ref.retryAfter > 0 {
-		// Rounded up, so that whoever obeys doesn't come too early.
-		h.Set("Retry-After", strconv.FormatInt(int64((ref.retryAfter+time.Second-1)/time.Second), 10))
-	}
+	setRetryAfter(w, ref.retryAfter)
 	if ref.allow != "" {
-		h.Set("Allow", ref.allow)
+		w.Header().Set("Allow", ref.allow)
 	}
 	body := struct {
 		Result  string `json:"result"`
@@ -128,6 +125,14 @@ func writeRefusal(w http.ResponseWriter, ref *refusal) {
 		body.Message = ref.fields
 	}
 	writeJSON(w, ref.status, body)
+}
+
+// setRetryAfter tells when to try again, rounded up so that whoever obeys doesn't
+// come too early; 0 says nothing.
+func setRetryAfter(w http.ResponseWriter, d time.Duration) {
+	if d > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
+	}
 }
 
 // writeJSON writes an answer. What is written are structs of strings and

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -15,22 +14,27 @@ import (
 )
 
 // signedPost answers POST /notifications/sms and /notifications/email.
-//
-// The token signs the whole request, so a token that has created a
-// notification can only mean that one. A refusal is therefore held back until
-// it is clear that the token is new: what was accepted stays accepted when the
-// template has changed or a limit is used up since.
 func (a *API) signedPost(w http.ResponseWriter, r *http.Request, id notifyauth.Identity, rt route, channel storage.Channel) (status int, result string) {
 	ctx, cancel := withStorageTimeout(r)
 	defer cancel()
-	created, ref := a.signedOnce(ctx, r, id, channel)
+	body, ref := readBody(w, r)
+	if ref != nil {
+		return a.refuse(w, r, id, rt, ref)
+	}
+	rep, ref := a.signedRepeat(r, id, rt, body)
+	if ref != nil {
+		return a.refuse(w, r, id, rt, ref)
+	}
+	created, ref := a.once(ctx, r, id, rep, func() (storage.Created, *refusal) {
+		return a.signedCreate(ctx, r, id, channel, body, rep)
+	})
 	if ref != nil {
 		return a.refuse(w, r, id, rt, ref)
 	}
 	result = resultOK
 	if created.Replayed {
 		result = resultReplayed
-		w.Header().Set("Idempotent-Replayed", "true")
+		w.Header().Set(headerReplayed, "true")
 	}
 	a.config.Logger.DebugContext(ctx, "notification accepted",
 		"service_id", id.ServiceID, "key_name", id.KeyName, "id", created.Notification.ID, "channel", string(channel), "replayed", created.Replayed)
@@ -38,67 +42,23 @@ func (a *API) signedPost(w http.ResponseWriter, r *http.Request, id notifyauth.I
 	return http.StatusCreated, result
 }
 
-// signedOnce creates the notification, or finds what this token has created
-// before. Limits count it once.
-func (a *API) signedOnce(ctx context.Context, r *http.Request, id notifyauth.Identity, channel storage.Channel) (created storage.Created, ref *refusal) {
-	if !a.config.NoIdempotency {
-		first, done := a.twins.begin(id.TokenMAC)
-		if first {
-			defer a.twins.end(id.TokenMAC, done)
-		} else {
-			select {
-			case <-done:
-			case <-ctx.Done():
-				return created, technical(r, ctx.Err())
-			}
-			if n, ok := a.earlier(ctx, id); ok {
-				return storage.Created{Notification: n, Replayed: true}, nil
-			}
-		}
+// signedRepeat makes the token stand for the request, which it signs. Tokens of
+// V2 sign nothing, and clients use them again: there it takes a header.
+func (a *API) signedRepeat(r *http.Request, id notifyauth.Identity, rt route, body []byte) (*repeat, *refusal) {
+	if a.config.Dialect == notifyauth.V2 {
+		return a.headerRepeat(r, id, rt, body)
 	}
-	giveBack, ref := a.take(ctx, r, id)
-	if ref == nil {
-		created, ref = a.signedCreate(ctx, r, id, channel)
+	if a.config.NoIdempotency {
+		return nil, nil
 	}
-	if ref != nil && ref.cause == nil && !a.config.NoIdempotency {
-		if n, ok := a.earlier(ctx, id); ok {
-			created, ref = storage.Created{Notification: n, Replayed: true}, nil
-		}
-	}
-	if created.Replayed {
-		giveBack()
-	}
-	return created, ref
-}
-
-// earlier returns what this token has created before.
-func (a *API) earlier(ctx context.Context, id notifyauth.Identity) (storage.Notification, bool) {
-	n, err := a.config.Store.Idempotent(ctx, id.ServiceID, id.TokenMAC[:])
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		a.config.Logger.ErrorContext(ctx, "could not look for an earlier notification of this token", "service_id", id.ServiceID, "error", err)
-	}
-	return n, err == nil
-}
-
-// readBody reads the verified body, whose length is known then.
-func readBody(r *http.Request) ([]byte, error) {
-	if r.ContentLength <= 0 {
-		return io.ReadAll(r.Body)
-	}
-	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, body)
-	return body, err
+	return a.tokenRepeat(id), nil
 }
 
 // signedCreate does what is asked, in this order: channel, JSON, fields and
-// template, daily limit.
-func (a *API) signedCreate(ctx context.Context, r *http.Request, id notifyauth.Identity, channel storage.Channel) (created storage.Created, ref *refusal) {
+// template, recipient, daily limit.
+func (a *API) signedCreate(ctx context.Context, r *http.Request, id notifyauth.Identity, channel storage.Channel, body []byte, rep *repeat) (created storage.Created, ref *refusal) {
 	if a.config.Senders[channel] == "" {
 		return created, noProvider(channel)
-	}
-	body, err := readBody(r)
-	if err != nil {
-		return created, &refusal{status: http.StatusBadRequest, code: codeBodyUnread, text: "The request body could not be read"}
 	}
 	req, ref := parseSignedRequest(body)
 	if ref != nil {
@@ -108,7 +68,7 @@ func (a *API) signedCreate(ctx context.Context, r *http.Request, id notifyauth.I
 	if ref != nil {
 		return created, ref
 	}
-	return a.create(ctx, r, id, d, !a.config.NoIdempotency)
+	return a.create(ctx, r, id, d, rep)
 }
 
 func noProvider(channel storage.Channel) *refusal {
@@ -136,7 +96,7 @@ func (a *API) signedDraft(ctx context.Context, r *http.Request, id notifyauth.Id
 	if _, bad := wrong["template"]; !bad {
 		t, err := a.config.Directory.Template(ctx, id.ServiceID, req.template)
 		switch {
-		case errors.Is(err, storage.ErrNotFound):
+		case errors.Is(err, storage.ErrNotFound), err == nil && !t.ArchivedAt.IsZero():
 			known = false
 		case err != nil:
 			return d, technical(r, err)
@@ -158,6 +118,28 @@ func (a *API) signedDraft(ctx context.Context, r *http.Request, id notifyauth.Id
 		return d, &refusal{status: http.StatusBadRequest, code: codeInvalid, fields: wrong}
 	case !known:
 		return d, notFound(codeNoTemplate)
+	}
+	return a.signedSettle(ctx, r, id, d)
+}
+
+// signedSettle adds what the service's settings say. This dialect is older than
+// guest lists: team keys are bound to one only when the service has it.
+func (a *API) signedSettle(ctx context.Context, r *http.Request, id notifyauth.Identity, d draft) (draft, *refusal) {
+	s, ref := a.settings(ctx, r, id)
+	if ref != nil {
+		return d, ref
+	}
+	if s.Trial || len(s.GuestList) > 0 {
+		if ref := a.restricted(id, s, d.channel, d.to); ref != nil {
+			ref.fields = faults{"to": {ref.text}}
+			return d, ref
+		}
+	}
+	setSender(&d.details, s, d.channel, "")
+	d.trial = s.Trial
+	if d.channel == storage.SMS && a.config.International {
+		phone, err := a.phones.Parse(d.to)
+		d.details.International = err == nil && phone.International
 	}
 	return d, nil
 }

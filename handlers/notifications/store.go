@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -12,64 +11,66 @@ import (
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 
-// keyMargin is how long an idempotency key outlives its token's window. A
-// request that was admitted in the window may still be sending its body, or
-// waiting for the storage, when the window closes.
-const keyMargin = 10 * time.Minute
-
 // draft is what a dialect has found to be a notification.
 type draft struct {
-	channel  storage.Channel
-	to       string
-	template storage.Template
-	content  content
+	channel   storage.Channel
+	to        string
+	template  storage.Template
+	content   content
+	reference string
+	details   storage.Details
+	trial     bool // of the service
 }
 
-// create stores a draft. With idempotent, a token that has created a
-// notification before returns that one.
-func (a *API) create(ctx context.Context, r *http.Request, id notifyauth.Identity, d draft, idempotent bool) (storage.Created, *refusal) {
-	now := a.now()
+// create stores a draft. A repeat of an earlier request returns what that has
+// created.
+func (a *API) create(ctx context.Context, r *http.Request, id notifyauth.Identity, d draft, rep *repeat) (storage.Created, *refusal) {
 	ref, err := uuid.NewV7()
 	if err != nil {
 		return storage.Created{}, &refusal{status: http.StatusInternalServerError, code: codeInternal, text: textInternalError, cause: err}
 	}
-	c := storage.Creation{
-		Notification: storage.Notification{
-			UUID:            ref,
-			ServiceID:       id.ServiceID,
-			KeyName:         id.KeyName,
-			KeyType:         keyType(id),
-			Channel:         d.channel,
-			To:              d.to,
-			Subject:         d.content.subject,
-			Body:            d.content.body,
-			TemplateID:      d.template.ID,
-			TemplateVersion: d.template.Version,
-			Sender:          a.sender(id, d.channel),
-			CreatedAt:       now,
-			ExpiresAt:       now.Add(a.config.Retention),
-		},
-		Limits: a.daily(id.ServiceID, d.channel, now),
-	}
-	if idempotent {
-		c.Idempotency = &storage.Idempotency{
-			Key:       id.TokenMAC[:],
-			ExpiresAt: id.IssuedAt.Add(a.config.Leeway + keyMargin),
-		}
+	n := a.notification(id, d, ref)
+	c := storage.Creation{Notification: n, Limits: a.daily(id, d.channel, d.trial, n.CreatedAt)}
+	if rep != nil {
+		c.Notification.Details.Request = rep.request
+		c.Idempotency = &storage.Idempotency{Key: rep.key[:], ExpiresAt: rep.expires}
 	}
 	created, err := a.config.Store.Create(ctx, c)
 	var limit *storage.LimitError
 	switch {
 	case errors.As(err, &limit):
-		return created, a.dailyRefusal(now)
+		return created, dailyRefusal(d.channel, limit.Max, n.CreatedAt)
 	case err != nil:
 		return created, technical(r, err)
 	}
 	return created, nil
 }
 
-// sender is the provider of a channel. Messages of test keys never reach one.
-func (a *API) sender(id notifyauth.Identity, channel storage.Channel) string {
+// notification makes a draft a notification of now.
+func (a *API) notification(id notifyauth.Identity, d draft, ref uuid.UUID) storage.Notification {
+	now := a.now()
+	d.details.Values = d.content.values
+	return storage.Notification{
+		UUID:            ref,
+		ServiceID:       id.ServiceID,
+		KeyName:         id.KeyName,
+		KeyType:         keyType(id),
+		Channel:         d.channel,
+		To:              d.to,
+		Subject:         d.content.subject,
+		Body:            d.content.body,
+		TemplateID:      d.template.ID,
+		TemplateVersion: d.template.Version,
+		Reference:       d.reference,
+		Sender:          a.provider(id, d.channel),
+		Details:         d.details,
+		CreatedAt:       now,
+		ExpiresAt:       now.Add(a.config.Retention),
+	}
+}
+
+// provider is the provider of a channel. Messages of test keys never reach one.
+func (a *API) provider(id notifyauth.Identity, channel storage.Channel) string {
 	if keyType(id) == storage.KeyTest {
 		return Simulated
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestFragments(t *testing.T) {
@@ -76,7 +77,11 @@ func TestSMS(t *testing.T) {
 }
 
 func TestEmailAndSubject(t *testing.T) {
-	assert.Equal(t, "a  b\n\n\n c", Email("\r\n a  b\r\n\r\n\r c \n"))
+	body, _, err := mustParse(t, "\r\n a  b\r\n\r\n\r c \n").Email(Values{})
+	require.NoError(t, err)
+	assert.Equal(t, "a  b\n\n\n c", body)
 	assert.Equal(t, "a b Bcc: c", Subject(" a\r\n b\nBcc:  c "), "a subject can't add a header")
-	assert.Empty(t, Email(" \r\n"))
+	body, _, err = mustParse(t, " \r\n").Email(Values{})
+	require.NoError(t, err)
+	assert.Empty(t, body)
 }

@@ -1,15 +1,6 @@
 package message
 
-import (
-	"strings"
-	"unicode"
-)
-
-// Email makes the text of an email from a rendered template: lines end with
-// "\n", and there is no white space around the whole.
-func Email(text string) string {
-	return strings.TrimFunc(newlines(text), unicode.IsSpace)
-}
+import "strings"
 
 // Subject makes the subject of an email from a rendered template: one line,
 // runs of white space as one space.

@@ -151,34 +151,57 @@ func (t *Template) Names() []Name { return t.names }
 func (t *Template) Render(values Values, style Style) (string, error) {
 	var b strings.Builder
 	b.Grow(t.size)
-	for _, p := range t.parts {
-		text := p.text
-		if p.name != nil {
-			v := values.byKey[p.name.Key]
-			switch {
-			case !p.conditional:
-				text = v.text(style)
-			case !v.yes():
-				text = ""
-			}
-		}
+	err := t.pieces(values, style, func(text string, _ bool) error {
 		if b.Len()+len(text) > MaxRenderedBytes {
-			return "", ErrTooLarge
+			return ErrTooLarge
 		}
 		b.WriteString(text)
+		return nil
+	})
+	if err != nil {
+		return "", err
 	}
 	return b.String(), nil
+}
+
+// pieces hands over what the template renders to, one after the other: its own
+// text and, with value set, that of values.
+func (t *Template) pieces(values Values, style Style, write func(text string, value bool) error) error {
+	for _, p := range t.parts {
+		var err error
+		switch {
+		case p.name == nil:
+			err = write(p.text, false)
+		case !p.conditional:
+			err = values.byKey[p.name.Key].pieces(style, write)
+		case values.byKey[p.name.Key].yes():
+			err = write(p.text, false)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Key returns the form of a placeholder's name under which names are compared:
 // without white space, "_" and "-", in lower case.
 func Key(name string) string {
 	return strings.Map(func(r rune) rune {
-		if r == '_' || r == '-' || unicode.IsSpace(r) {
+		if r == '_' || r == '-' || unicode.IsSpace(r) || zeroWidth(r) {
 			return -1
 		}
 		return unicode.ToLower(r)
 	}, name)
+}
+
+// zeroWidth reports whether r is one of the white space that nobody sees.
+func zeroWidth(r rune) bool {
+	switch r {
+	case '\u180e', '\u200b', '\u200c', '\u200d', '\u2060', '\ufeff':
+		return true
+	}
+	return false
 }
 
 // HasControl reports whether text holds control characters other than white

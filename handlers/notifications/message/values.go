@@ -26,25 +26,48 @@ func List(items ...string) Value {
 	return Value{list: kept, many: true}
 }
 
-func (v Value) text(s Style) string {
+// pieces hands over the value's text, and what stands between the items of a
+// list.
+func (v Value) pieces(s Style, write func(text string, value bool) error) error {
 	if !v.many {
-		return v.one
+		return write(v.one, true)
 	}
-	n := len(v.list)
+	for i, item := range v.list {
+		if err := write(v.before(i, s), false); err != nil {
+			return err
+		}
+		if err := write(item, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// before returns what stands before an item of a list.
+func (v Value) before(i int, s Style) string {
 	switch {
-	case n == 0:
-		return ""
+	case s == Bullets && i == 0:
+		return "\n\n* "
 	case s == Bullets:
-		return "\n\n* " + strings.Join(v.list, "\n* ")
-	case n == 1:
-		return v.list[0]
+		return "\n* "
+	case i == 0:
+		return ""
+	case i == len(v.list)-1:
+		return " and "
 	}
-	return strings.Join(v.list[:n-1], ", ") + " and " + v.list[n-1]
+	return ", "
 }
 
 // yes reports whether a condition shows its text.
 func (v Value) yes() bool {
-	switch strings.ToLower(v.text(Inline)) {
+	text := v.one
+	if v.many {
+		if len(v.list) != 1 {
+			return false
+		}
+		text = v.list[0]
+	}
+	switch strings.ToLower(text) {
 	case "yes", "y", "true", "t", "1", "include", "show":
 		return true
 	}
