@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,8 +18,6 @@ import (
 const (
 	// callbackAge is how long after the event a service is still told of it.
 	callbackAge = 24 * time.Hour
-	// callbackFactor is by how much each pause between calls is longer.
-	callbackFactor = 4
 	// maxCallbackPause bounds what a service may ask for by Retry-After.
 	maxCallbackPause = time.Hour
 	// maxCallbackAnswer bounds what is read of an answer, which is only done to
@@ -46,9 +45,9 @@ const callbackTime = "2006-01-02T15:04:05.000000Z"
 
 func newCallbackBody(n *storage.Notification) ([]byte, error) {
 	b := callbackBody{
-		ID: n.UUID.String(), To: n.To, Status: string(n.Status), CreatedAt: n.CreatedAt.UTC().Format(callbackTime),
+		ID: n.UUID.String(), To: cmp.Or(n.Details.Supplied, n.To), Status: string(n.Status), CreatedAt: n.CreatedAt.UTC().Format(callbackTime),
 		CompletedAt: callbackAt(n.CompletedAt), SentAt: callbackAt(n.SentAt),
-		Type: string(n.Channel), TemplateID: n.TemplateID, TemplateVersion: n.TemplateVersion,
+		Type: string(n.Channel), TemplateID: storage.TemplateUUID(n.ServiceID, n.TemplateID).String(), TemplateVersion: n.TemplateVersion,
 	}
 	if n.Reference != "" {
 		b.Reference = &n.Reference
@@ -118,7 +117,7 @@ func (c *Callbacks) judge(claim *storage.CallbackClaim, failure *SendError) (res
 func (c *Callbacks) pause(calls int, retryAfter time.Duration) time.Duration {
 	mean := c.cfg.Pause
 	for range calls - 1 {
-		mean = min(callbackFactor*mean, maxCallbackPause)
+		mean = min(time.Duration(c.cfg.Factor)*mean, maxCallbackPause)
 	}
 	d := time.Duration((0.5 + c.random()) * float64(mean))
 	// A wish may make the pause longer, never shorter.

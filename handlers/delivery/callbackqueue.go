@@ -15,7 +15,7 @@ func (c *Callbacks) Run(ctx context.Context) error {
 	if !c.started.CompareAndSwap(false, true) {
 		return errors.New("delivery: callbacks run once; make new ones")
 	}
-	if len(c.targets) == 0 {
+	if c.cfg.Stored == nil && len(c.Services()) == 0 {
 		<-ctx.Done()
 	}
 	looks := make(map[string]time.Time) // when a service is to be looked at again
@@ -25,7 +25,9 @@ func (c *Callbacks) Run(ctx context.Context) error {
 	defer t.Stop()
 	for ctx.Err() == nil {
 		now := c.cfg.Now()
-		if !now.Before(poll) {
+		polled := !now.Before(poll)
+		c.refresh(ctx, now, polled)
+		if polled {
 			c.markAll()
 			poll = now.Add(c.cfg.Poll)
 		}
@@ -168,10 +170,16 @@ func (c *Callbacks) tell(id string, claim storage.CallbackClaim) {
 	began := time.Now()
 	result, next, reason := CallbackGaveUp, time.Time{}, "a day has passed"
 	var took time.Duration
-	if c.cfg.Now().Sub(claim.CreatedAt) < callbackAge {
-		failure := c.call(c.targets[id], &claim.Notification)
+	switch t := c.targets.of(id); {
+	case t == nil:
+		reason = "the service has no callback any more"
+	case c.cfg.Now().Sub(claim.CreatedAt) < callbackAge:
+		failure := c.call(t, &claim.Notification)
 		took = time.Since(began)
 		result, next, reason = c.judge(&claim, failure)
+		if c.targets.of(id) != t {
+			t.client.CloseIdleConnections() // replaced meanwhile
+		}
 	}
 	if !c.record(claim, next) {
 		result = CallbackLeaseLost

@@ -123,7 +123,7 @@ func TestCallbackRebinding(t *testing.T) {
 			})
 			require.NoError(t, err)
 			before := connections.Load()
-			failure := c.call(c.targets[testService], &storage.Notification{
+			failure := c.call(c.targets.of(testService), &storage.Notification{
 				UUID: uuid.New(), Status: storage.StatusDelivered, Channel: storage.SMS, To: testNumber, CreatedAt: time.Now(),
 			})
 			require.NoError(t, c.Close())

@@ -5,13 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
-	"net/http"
-	"net/netip"
-	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,14 +40,22 @@ const (
 	DefaultCallbackTimeout     = 5 * time.Second
 	DefaultCallbackRetries     = 5
 	DefaultCallbackPause       = 5 * time.Second
+	DefaultCallbackFactor      = 4
 )
 
 // CallbacksConfig configures Callbacks.
 type CallbacksConfig struct {
 	// Outbox is required.
 	Outbox CallbackOutbox
-	// Targets by service id. Services without one get no callbacks.
+	// Targets by service id. Services without one here or in Stored get no
+	// callbacks.
 	Targets map[string]CallbackTarget
+	// Stored returns further targets by service id, which may change at any time;
+	// optional. It is asked at each Poll and, at most once a second, when a
+	// notification has become final whose service has no target. While it fails,
+	// the targets that it returned last stay. One that can't be meant is logged
+	// and passed over; those in Targets go before.
+	Stored func(ctx context.Context) (map[string]CallbackTarget, error)
 	// Concurrency is how many calls to one service run at once; default 4.
 	Concurrency int
 	// Timeout bounds a call, from resolution to the end of the answer; default
@@ -62,10 +64,13 @@ type CallbacksConfig struct {
 	// Retries is how often a failed call is repeated; default 5, negative means
 	// never.
 	Retries int
-	// Pause is the mean pause before the first repetition; default 5 s. Each
-	// further one is four times as long, and all are spread by a random factor
-	// of 0.5 to 1.5: 5 s, 20 s, 80 s, 5 min, 21 min, half an hour in all.
+	// Pause is the mean pause before the first repetition; default 5 s. All pauses
+	// are spread by a random factor of 0.5 to 1.5.
 	Pause time.Duration
+	// Factor is by how much each further pause is longer; default 4: 5 s, 20 s,
+	// 80 s, 5 min, 21 min, half an hour in all. A Pause of 5 min with Factor 1 is
+	// the schedule of GOV.UK Notify.
+	Factor int
 	// Lease is how long a claimed callback is kept from other workers; default
 	// 30 s.
 	Lease time.Duration
@@ -103,8 +108,9 @@ type CallbackEvent struct {
 // Callbacks tell services what became of their notifications: one POST for each
 // that has reached a final state, with a JSON object of id (the UUID),
 // reference, to, status, created_at, completed_at, sent_at, notification_type,
-// template_id and template_version, as GOV.UK Notify has it. A reference and a
-// sent_at that don't exist are null.
+// template_id and template_version, as GOV.UK Notify has it: to is the recipient
+// as the client wrote it, template_id a UUID. A reference and a sent_at that
+// don't exist are null.
 //
 // Any 2xx answer means that the service has taken it. A broken connection, a
 // time-out, 429, 5xx and 3xx (redirects are not followed) are repeated later,
@@ -117,7 +123,7 @@ type CallbackEvent struct {
 // The life of Callbacks is that of a Dispatcher: Run, then Wait; then Close.
 type Callbacks struct {
 	cfg     CallbacksConfig
-	targets map[string]*target
+	targets targets
 	state   storageState
 	random  func() float64
 
@@ -133,13 +139,6 @@ type Callbacks struct {
 	busy   map[string]int  // calls under way by service
 }
 
-// target is a CallbackTarget, ready to be called.
-type target struct {
-	url    string
-	header http.Header
-	client *http.Client
-}
-
 // NewCallbacks checks the configuration. It starts nothing and calls nobody.
 func NewCallbacks(cfg CallbacksConfig) (*Callbacks, error) {
 	if cfg.Concurrency == 0 {
@@ -152,6 +151,9 @@ func NewCallbacks(cfg CallbacksConfig) (*Callbacks, error) {
 	setDefault(&cfg.Pause, DefaultCallbackPause)
 	setDefault(&cfg.Lease, DefaultLease)
 	setDefault(&cfg.Poll, DefaultPoll)
+	if cfg.Factor == 0 {
+		cfg.Factor = DefaultCallbackFactor
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -164,127 +166,25 @@ func NewCallbacks(cfg CallbacksConfig) (*Callbacks, error) {
 	switch {
 	case cfg.Outbox == nil:
 		return nil, errors.New("delivery: callbacks need an outbox")
-	case cfg.Concurrency < 0, cfg.Timeout < 0, cfg.Pause < 0, cfg.Lease < 0, cfg.Poll < 0:
+	case cfg.Concurrency < 0, cfg.Timeout < 0, cfg.Pause < 0, cfg.Factor < 0, cfg.Lease < 0, cfg.Poll < 0:
 		return nil, errors.New("delivery: the numbers and times of callbacks must not be negative")
 	case 2*cfg.Timeout > cfg.Lease:
 		return nil, fmt.Errorf("delivery: the time-out of callbacks (%s) must be at most half the lease (%s)", cfg.Timeout, cfg.Lease)
 	}
 	c := &Callbacks{
-		cfg:     cfg,
-		targets: make(map[string]*target, len(cfg.Targets)),
-		state:   storageState{logger: cfg.Logger, what: "callbacks"},
-		random:  rand.Float64, //nolint:gosec // G404: it spreads retries and guards nothing
-		idle:    make(chan struct{}),
-		wake:    make(chan struct{}, 1),
-		marked:  make(map[string]bool),
-		busy:    make(map[string]int),
+		cfg:    cfg,
+		state:  storageState{logger: cfg.Logger, what: "callbacks"},
+		random: rand.Float64, //nolint:gosec // G404: it spreads retries and guards nothing
+		idle:   make(chan struct{}),
+		wake:   make(chan struct{}, 1),
+		marked: make(map[string]bool),
+		busy:   make(map[string]int),
 	}
-	for id, t := range cfg.Targets {
-		ready, err := newTarget(t, cfg.Timeout)
-		if err != nil {
-			return nil, fmt.Errorf("delivery: the callback of service %s: %w", id, err)
-		}
-		c.targets[id] = ready
+	if err := c.targets.configure(cfg); err != nil {
+		return nil, err
 	}
 	c.calls, c.abort = context.WithCancelCause(context.Background())
 	return c, nil
-}
-
-// CheckCallback says what is wrong with a target, so that a configuration can
-// be refused where it is written. The Bearer may be empty here.
-func CheckCallback(t CallbackTarget) error {
-	_, _, err := t.client(DefaultCallbackTimeout)
-	return err
-}
-
-func newTarget(t CallbackTarget, timeout time.Duration) (*target, error) {
-	u, client, err := t.client(timeout)
-	if err != nil {
-		return nil, err
-	}
-	if t.Bearer == "" {
-		return nil, errors.New("it needs a bearer token, by which the service knows who calls")
-	}
-	if strings.ContainsFunc(t.Bearer, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return nil, errors.New("its bearer token holds a blank or a character that a header can't hold")
-	}
-	return &target{url: u.String(), client: client, header: http.Header{
-		"Authorization": {"Bearer " + t.Bearer},
-		"Content-Type":  {"application/json"},
-		"User-Agent":    {"Signpost"},
-	}}, nil
-}
-
-func (t CallbackTarget) client(timeout time.Duration) (*url.URL, *http.Client, error) {
-	u, err := url.Parse(t.URL)
-	if err != nil {
-		return nil, nil, errors.New("the URL can't be parsed") // err quotes it, with any secret in it
-	}
-	if u.User != nil {
-		return nil, nil, errors.New("the URL must not have a user or password: the bearer token says who calls")
-	}
-	addr, err := netip.ParseAddr(strings.Trim(u.Hostname(), "[]"))
-	literal := err == nil
-	addr = addr.Unmap()
-	if u.Scheme == "http" && !strings.EqualFold(u.Hostname(), "localhost") && (!literal || !addr.IsLoopback()) {
-		return nil, nil, errors.New("the URL must begin with https://; plain http is for localhost only, since the token and recipients would be readable")
-	}
-	if literal && (addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsUnspecified()) {
-		return nil, nil, fmt.Errorf("the address %s is not one of a service", addr)
-	}
-	t.Outgoing.AllowHTTP = false
-	client, err := outgoing.NewClient(u, t.Outgoing, timeout)
-	if err != nil {
-		return nil, nil, err
-	}
-	return u, client, nil
-}
-
-// Wants reports whether a service is to get callbacks. It may be called on a
-// nil receiver, and is what the storage's requests ask.
-func (c *Callbacks) Wants(serviceID string) bool {
-	return c != nil && c.targets[serviceID] != nil
-}
-
-// Wake says that a callback of the service has become due. It may be called on
-// a nil receiver.
-func (c *Callbacks) Wake(serviceID string) {
-	if !c.Wants(serviceID) {
-		return
-	}
-	c.mark(serviceID)
-	signal(c.wake)
-}
-
-// WakeAll is Wake for every service.
-func (c *Callbacks) WakeAll() {
-	if c == nil || len(c.targets) == 0 {
-		return
-	}
-	c.markAll()
-	signal(c.wake)
-}
-
-func (c *Callbacks) mark(serviceID string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.marked[serviceID] = true
-}
-
-func (c *Callbacks) markAll() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id := range c.targets {
-		c.marked[id] = true
-	}
-}
-
-// Services returns the ids of the services that get callbacks, sorted.
-func (c *Callbacks) Services() []string {
-	if c == nil {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(c.targets))
 }
 
 // Wait is like that of a Dispatcher: it returns when Run has returned and the
@@ -299,8 +199,6 @@ func (c *Callbacks) Wait(ctx context.Context) error {
 
 // Close closes the connections that are idle. Call it when nothing runs.
 func (c *Callbacks) Close() error {
-	for _, t := range c.targets {
-		t.client.CloseIdleConnections()
-	}
+	c.targets.close()
 	return nil
 }

@@ -114,10 +114,15 @@ func (b *bench) callbacks(e *endpoint, outbox CallbackOutbox, change ...func(*Ca
 	c, err := NewCallbacks(cfg)
 	require.NoError(b.t, err)
 	c.random = func() float64 { return 0.5 } // pauses are exactly their mean
-	for _, t := range c.targets {
+	c.answeredBy(e)
+	return c
+}
+
+// answeredBy lets an endpoint answer for all targets that there are.
+func (c *Callbacks) answeredBy(e *endpoint) {
+	for _, t := range *c.targets.all.Load() {
 		t.client.Transport = e
 	}
-	return c
 }
 
 func (b *bench) runCallbacks(c *Callbacks) (stop func()) {
@@ -161,7 +166,7 @@ func (b *bench) owed() int64 {
 func TestCallbackBody(t *testing.T) {
 	at := time.Date(2026, 11, 22, 12, 0, 0, 120000000, time.FixedZone("", 3600))
 	n := storage.Notification{
-		ID: 7, UUID: uuid.MustParse("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"), Reference: "booking-9", To: testNumber,
+		ID: 7, ServiceID: testService, UUID: uuid.MustParse("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"), Reference: "booking-9", To: testNumber,
 		Status: storage.StatusDelivered, Reason: "private", Body: testText, CreatedAt: at, SentAt: at.Add(time.Second), CompletedAt: at.Add(2 * time.Second),
 		Channel: storage.SMS, TemplateID: "1", TemplateVersion: 3,
 	}
@@ -169,13 +174,14 @@ func TestCallbackBody(t *testing.T) {
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"id":"0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b","reference":"booking-9","to":"+447700900417","status":"delivered",
 		"created_at":"2026-11-22T11:00:00.120000Z","completed_at":"2026-11-22T11:00:02.120000Z","sent_at":"2026-11-22T11:00:01.120000Z",
-		"notification_type":"sms","template_id":"1","template_version":3}`, string(body))
+		"notification_type":"sms","template_id":"`+storage.TemplateUUID(testService, "1").String()+`","template_version":3}`, string(body))
 	n.Reference, n.SentAt, n.Channel, n.Status = "", time.Time{}, storage.Email, storage.StatusTechnicalFailure
+	n.Details.Supplied, n.TemplateID = "07700 900417", "9f8c5c1e-3c0b-4f51-b6c2-2a8d5b4a7c11"
 	body, err = newCallbackBody(&n)
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"id":"0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b","reference":null,"to":"+447700900417","status":"technical-failure",
+	assert.JSONEq(t, `{"id":"0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b","reference":null,"to":"07700 900417","status":"technical-failure",
 		"created_at":"2026-11-22T11:00:00.120000Z","completed_at":"2026-11-22T11:00:02.120000Z","sent_at":null,
-		"notification_type":"email","template_id":"1","template_version":3}`, string(body))
+		"notification_type":"email","template_id":"9f8c5c1e-3c0b-4f51-b6c2-2a8d5b4a7c11","template_version":3}`, string(body))
 }
 
 // What becomes final by an answer, by a receipt or for want of one is told at

@@ -48,7 +48,7 @@ func TestCallbackWire(t *testing.T) {
 			Timeout: map[string]time.Duration{"/slow": 50 * time.Millisecond}[path],
 		})
 		require.NoError(t, err)
-		failure := c.call(c.targets[testService], &n)
+		failure := c.call(c.targets.of(testService), &n)
 		require.NoError(t, c.Close())
 		if want == "" {
 			assert.Nil(t, failure)

@@ -88,7 +88,21 @@ func TestLogProvider(t *testing.T) {
 		require.Len(t, lines, 1)
 		assert.Equal(t, "***417", lines[0]["to"])
 		assert.Equal(t, n.UUID.String(), lines[0]["reference"])
+		assert.NotContains(t, lines[0], "from")
+		assert.NotContains(t, lines[0], "reply_to")
 	})
+}
+
+func TestLogProviderTellsTheSender(t *testing.T) {
+	logs := &logBuffer{}
+	_, err := NewLog(logs.logger()).Send(t.Context(), Message{From: "BOOKING", ReplyTo: "help@example.org"})
+	require.NoError(t, err)
+	_, err = NewLog(logs.logger()).Send(t.Context(), Message{From: testNumber})
+	require.NoError(t, err)
+	lines := logs.lines("notification")
+	assert.Equal(t, "BOOKING", lines[0]["from"])
+	assert.Equal(t, "h***@example.org", lines[0]["reply_to"])
+	assert.Equal(t, "***417", lines[1]["from"])
 }
 
 func TestRetries(t *testing.T) {

@@ -22,7 +22,13 @@
 // state, with a reason, and can be tried again by [DeadLetters]; one that a
 // provider refuses for good ends in storage.StatusPermanentFailure. [Receipts]
 // takes the reports that providers post later. [Callbacks] tell services what
-// became of their notifications.
+// became of their notifications. [Inbound] takes the text messages that providers
+// have received for services.
+//
+// A notification that is scheduled is claimed when its time has come, and the
+// time for its attempts begins then. A text message to another country ends when
+// a provider has taken it, as storage.StatusSent, since few countries report
+// delivery.
 //
 // Logs and reasons carry no recipient, no message text and no secret.
 package delivery

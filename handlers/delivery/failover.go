@@ -73,7 +73,7 @@ func (d *Dispatcher) pick(names []string, forced bool) (i int, p pass, ok bool) 
 // notification's timeliness goes before: another provider is asked.
 func (d *Dispatcher) round(ctx context.Context, f *flight, names []string) (calls []call, done bool) {
 	if names[0] == Simulated {
-		return []call{{provider: Simulated, sent: Sent{Delivered: true}}}, false
+		return d.simulate(ctx, f)
 	}
 	rest, repeated := names, ""
 	forced := !slices.ContainsFunc(names, func(name string) bool { return d.breakers[name].ready() })

@@ -71,7 +71,10 @@ func (d *Dispatcher) fly(f *flight) {
 	last := &calls[len(calls)-1]
 	n = f.current().Notification
 	outcome, result := d.judge(&n, calls)
-	if taken {
+	switch {
+	case taken && last.provider == Simulated:
+		outcome, result = storage.Outcome{Status: storage.StatusSending, At: d.cfg.Now()}, ResultSimulated
+	case taken:
 		outcome, result = storage.Outcome{Status: storage.StatusSending, At: d.cfg.Now()}, ResultSent
 	}
 	if result != ResultLeaseLost && !d.record(f, outcome) {
@@ -83,14 +86,18 @@ func (d *Dispatcher) fly(f *flight) {
 
 func (d *Dispatcher) message(ctx context.Context, n *storage.Notification) Message {
 	return Message{
-		Reference:   n.UUID.String(),
-		ServiceID:   n.ServiceID,
-		ServiceName: d.cfg.ServiceName(ctx, n.ServiceID),
-		Channel:     n.Channel,
-		To:          n.To,
-		Subject:     n.Subject,
-		Body:        n.Body,
-		Sender:      n.Sender,
+		Reference:      n.UUID.String(),
+		ServiceID:      n.ServiceID,
+		ServiceName:    d.cfg.ServiceName(ctx, n.ServiceID),
+		Channel:        n.Channel,
+		To:             n.To,
+		Subject:        n.Subject,
+		Body:           n.Body,
+		Values:         n.Details.Values,
+		From:           n.Details.From,
+		ReplyTo:        n.Details.ReplyTo,
+		UnsubscribeURL: n.Details.UnsubscribeURL,
+		Sender:         n.Sender,
 	}
 }
 
@@ -147,6 +154,10 @@ func (d *Dispatcher) judge(n *storage.Notification, calls []call) (storage.Outco
 	now := d.cfg.Now()
 	o := storage.Outcome{At: now, Callback: d.cfg.Callbacks.Wants(n.ServiceID)}
 	switch {
+	case last.err == nil && n.Channel == storage.SMS && n.Details.International:
+		// Few countries report delivery, so that GOV.UK Notify waits for none.
+		o.Status, o.ProviderReference = storage.StatusSent, last.sent.Reference
+		return o, ResultSent
 	case last.err == nil && last.sent.Delivered:
 		o.Status, o.ProviderReference = storage.StatusDelivered, last.sent.Reference
 		return o, ResultDelivered
@@ -166,11 +177,12 @@ func (d *Dispatcher) judge(n *storage.Notification, calls []call) (storage.Outco
 		o.Status, o.Reason = storage.StatusPermanentFailure, reason
 		return o, ResultRefused
 	}
-	next, giveUp := d.cfg.Retry.next(n.Attempts, n.CreatedAt, now, failure.RetryAfter, d.random())
+	due := n.DueAt()
+	next, giveUp := d.cfg.Retry.next(n.Attempts, due, now, failure.RetryAfter, d.random())
 	if giveUp {
 		o.Status = storage.StatusTechnicalFailure
 		o.Reason = fmt.Sprintf(givenUp+" after %d attempts in %s: %s",
-			n.Attempts, now.Sub(n.CreatedAt).Round(time.Second), reason)
+			n.Attempts, now.Sub(due).Round(time.Second), reason)
 		return o, ResultGaveUp
 	}
 	o.Status, o.NextAttempt, o.Reason = storage.StatusCreated, next, reason
@@ -186,13 +198,14 @@ const absentFor = 24 * time.Hour
 // configuration may know it.
 func (d *Dispatcher) postpone(f *flight, n *storage.Notification) {
 	now := d.cfg.Now()
-	pause := min(max(now.Sub(n.CreatedAt), d.cfg.Retry.Initial), d.cfg.Retry.Max)
+	age := now.Sub(n.DueAt())
+	pause := min(max(age, d.cfg.Retry.Initial), d.cfg.Retry.Max)
 	reason := fmt.Sprintf("no delivery provider named %q", n.Sender)
 	o := storage.Outcome{
 		Status: storage.StatusCreated, At: now, NextAttempt: now.Add(pause),
 		Reason: reason, Unattempted: true,
 	}
-	if now.Sub(n.CreatedAt) >= max(absentFor, d.cfg.Retry.Budget) {
+	if age >= max(absentFor, d.cfg.Retry.Budget) {
 		o.Status, o.NextAttempt, o.Unattempted = storage.StatusTechnicalFailure, time.Time{}, false
 		o.Reason = givenUp + ": " + reason
 		o.Callback = d.cfg.Callbacks.Wants(n.ServiceID)
@@ -239,7 +252,7 @@ func (d *Dispatcher) record(f *flight, o storage.Outcome) bool {
 			switch {
 			case o.Status == storage.StatusCreated:
 				f.lane.stir() // it rests until the lease's end otherwise
-			case o.Callback && o.Status.Final():
+			case o.Status.Final():
 				d.cfg.Callbacks.Wake(c.Notification.ServiceID)
 			}
 			return true
@@ -268,7 +281,7 @@ func (d *Dispatcher) record(f *flight, o storage.Outcome) bool {
 // report logs a recorded outcome.
 func (d *Dispatcher) report(f *flight, result Result, o storage.Outcome) {
 	switch result {
-	case ResultDelivered, ResultSent:
+	case ResultDelivered, ResultSent, ResultSimulated:
 		d.log(f, slog.LevelDebug, "notification handed over", result, "")
 	case ResultRefused:
 		d.log(f, slog.LevelInfo, "notification refused by its provider", result, o.Reason)

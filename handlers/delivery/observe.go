@@ -14,6 +14,7 @@ type Result string
 const (
 	ResultDelivered  Result = "delivered"   // the provider says that it has arrived
 	ResultSent       Result = "sent"        // accepted, the receipt is outstanding
+	ResultSimulated  Result = "simulated"   // nothing was sent, and a failure was reported
 	ResultRetry      Result = "retry"       // failed, another attempt will follow
 	ResultRefused    Result = "refused"     // permanently refused
 	ResultGaveUp     Result = "gave_up"     // the retry budget is used up: dead letter

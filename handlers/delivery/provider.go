@@ -8,8 +8,9 @@ import (
 )
 
 // Simulated is the sender of notifications that must not leave the house, such
-// as those of test keys. The provider of this name is built in: it reports
-// delivery and sends nothing.
+// as those of test keys. The provider of this name is built in: it sends nothing
+// and reports delivery, or the failure that the recipient stands for (package
+// simulate).
 const Simulated = "simulated"
 
 // Message is one attempt to send a notification.
@@ -24,7 +25,18 @@ type Message struct {
 	To          string // E.164 with "+", or an email address
 	Subject     string // emails only
 	Body        string
-	Sender      string // the provider's configured name
+	// Values says which parts of an email's body are values that the client gave:
+	// storage.Details.Values.
+	Values string
+	// From is who the message is to be from: the text or number of an SMS sender,
+	// or an email address. Empty means the provider's own.
+	From string
+	// ReplyTo is the address for answers to an email; empty for none.
+	ReplyTo string
+	// UnsubscribeURL is the https address of an email's one-click unsubscription
+	// (RFC 8058); empty for none.
+	UnsubscribeURL string
+	Sender         string // the provider's configured name
 }
 
 // Sent is a provider's acceptance.
@@ -33,7 +45,8 @@ type Sent struct {
 	// means that it reports Message.Reference.
 	Reference string
 	// Delivered says that the message has arrived, or that no receipt will
-	// ever come. Otherwise the notification waits for its receipt.
+	// ever come. Otherwise the notification waits for its receipt, unless it is a
+	// text message to another country: that ends as storage.StatusSent.
 	Delivered bool
 }
 

@@ -2,9 +2,6 @@ package delivery
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,20 +13,19 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/signpost-gateway/signpost/handlers/delivery/internal/field"
 	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 
-// maxReceipt bounds the body of a receipt, in bytes.
-const maxReceipt = 64 << 10
-
-// DefaultStatusMap says what providers' words mean, in lower case.
+// DefaultStatusMap says what providers' words mean, in lower case. Words that say
+// no more than that the provider has the message are storage.StatusSending;
+// pending is an interim report, and the final one is still to come.
 func DefaultStatusMap() map[string]storage.Status {
 	return map[string]storage.Status{
 		"queued":            storage.StatusSending,
 		"accepted":          storage.StatusSending,
 		"sending":           storage.StatusSending,
 		"sent":              storage.StatusSending,
+		"pending":           storage.StatusPending,
 		"delivered":         storage.StatusDelivered,
 		"undelivered":       storage.StatusTemporaryFailure,
 		"expired":           storage.StatusTemporaryFailure,
@@ -63,6 +59,10 @@ type ReceiptsConfig struct {
 	// StatusMap is added to DefaultStatusMap and wins over it. Words are
 	// compared without regard to case.
 	StatusMap map[string]storage.Status
+	// ReasonMap says what reasons, such as a provider's error codes, mean in a
+	// report whose word means that the notification has failed. They are compared
+	// as they are; those that aren't in it add nothing to the word.
+	ReasonMap map[string]storage.Status
 	// Callbacks, unless nil, are told to services whose notifications become
 	// final.
 	Callbacks *Callbacks
@@ -77,16 +77,13 @@ type ReceiptsConfig struct {
 // It answers 204 when the report was applied, and also when it changed nothing
 // because it is a twin or late: states only move forward. Otherwise it answers
 // {"result":"error","message":…} with 400 (malformed), 401 (no or a wrong
-// secret), 403 (no or a wrong signature), 404 (unknown reference), 405, 413, 415, 422 (unknown status word) or
-// 503 with Retry-After (storage is away).
+// secret), 403 (no or a wrong signature), 404 (unknown reference), 405, 413,
+// 415, 422 (unknown status word) or 503 with Retry-After (storage is away).
 type Receipts struct {
-	cfg       ReceiptsConfig
-	secrets   [][sha256.Size]byte
-	reference field.Path
-	status    field.Path
-	reason    field.Path
-	words     map[string]storage.Status
-	patience  time.Duration
+	cfg      ReceiptsConfig
+	intake   *intake
+	words    map[string]storage.Status
+	patience time.Duration
 }
 
 // NewReceipts checks the configuration.
@@ -94,111 +91,64 @@ func NewReceipts(cfg ReceiptsConfig) (*Receipts, error) {
 	if cfg.Outbox == nil || cfg.Sender == "" {
 		return nil, errors.New("delivery: receipts need an outbox and the name of the provider that sends them")
 	}
-	if len(cfg.Secrets) == 0 && cfg.Signed == nil || slices.Contains(cfg.Secrets, "") {
-		return nil, errors.New("delivery: receipts need a secret: without one anybody could report deliveries")
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &Receipts{cfg: cfg, words: DefaultStatusMap(), patience: outcomePatience}
-	for _, s := range cfg.Secrets {
-		h.secrets = append(h.secrets, sha256.Sum256([]byte(s)))
-	}
-	for _, f := range []struct {
-		name *string
-		def  string
-		path *field.Path
-	}{
-		{&h.cfg.ReferenceField, "reference", &h.reference},
-		{&h.cfg.StatusField, "status", &h.status},
-		{&h.cfg.ReasonField, "reason", &h.reason},
+	for name, def := range map[*string]string{
+		&cfg.ReferenceField: "reference", &cfg.StatusField: "status", &cfg.ReasonField: "reason",
 	} {
-		if *f.name == "" {
-			*f.name = f.def
+		if *name == "" {
+			*name = def
 		}
-		path, err := field.Parse(*f.name)
-		if err != nil {
-			return nil, fmt.Errorf("delivery: receipts: %w", err)
-		}
-		*f.path = path
 	}
+	h := &Receipts{cfg: cfg, words: DefaultStatusMap(), patience: outcomePatience}
+	var err error
+	h.intake, err = newIntake("receipts", cfg.Sender, cfg.Secrets, cfg.Signed, cfg.ReferenceField, cfg.StatusField, cfg.ReasonField)
+	if err != nil {
+		return nil, err
+	}
+	h.intake.logger, h.intake.refused = cfg.Logger, "delivery receipt refused"
 	for word, status := range cfg.StatusMap {
-		if status.Rank() < storage.StatusSending.Rank() {
-			return nil, fmt.Errorf("delivery: receipts: the word %q is mapped to %q; use sending, delivered, temporary-failure, permanent-failure or technical-failure", word, status)
+		if err := checkReported(word, status); err != nil {
+			return nil, err
 		}
 		h.words[statusWord(word)] = status
+	}
+	for reason, status := range cfg.ReasonMap {
+		if err := checkReported(reason, status); err != nil {
+			return nil, err
+		}
 	}
 	return h, nil
 }
 
-func statusWord(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
-
-// receiptError is a refusal with its status.
-type receiptError struct {
-	status int
-	text   string
+// checkReported refuses a state that no report can bring about.
+func checkReported(word string, status storage.Status) error {
+	if status.Rank() < storage.StatusSending.Rank() {
+		return fmt.Errorf("delivery: receipts: the word %q is mapped to %q; use sending, pending, sent, delivered, temporary-failure, permanent-failure or technical-failure", word, status)
+	}
+	return nil
 }
 
-func (e *receiptError) Error() string { return e.text }
+func statusWord(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
 // ServeHTTP takes one receipt.
 func (h *Receipts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	err := h.serve(w, r)
-	if err == nil {
-		w.WriteHeader(http.StatusNoContent)
+	if err := h.serve(w, r); err != nil {
+		h.intake.refuse(w, r, err, "No notification has this reference")
 		return
 	}
-	refusal := &receiptError{status: http.StatusInternalServerError, text: "Internal error"}
-	level := slog.LevelInfo
-	switch {
-	case errors.As(err, &refusal):
-	case errors.Is(err, storage.ErrNotFound):
-		refusal = &receiptError{http.StatusNotFound, "No notification has this reference"}
-	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		level = slog.LevelError
-		w.Header().Set("Retry-After", "5")
-		refusal = &receiptError{http.StatusServiceUnavailable, "Storage is not available, try again later"}
-	default:
-		level = slog.LevelError
-	}
-	attrs := []slog.Attr{slog.String("provider", h.cfg.Sender), slog.Int("status", refusal.status)}
-	if level == slog.LevelError {
-		attrs = append(attrs, slog.Any("error", err))
-	}
-	h.cfg.Logger.LogAttrs(r.Context(), level, "delivery receipt refused", attrs...)
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(refusal.status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"result": "error", "message": refusal.text})
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (h *Receipts) serve(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		return &receiptError{http.StatusMethodNotAllowed, "Receipts are posted"}
-	}
-	if len(h.secrets) > 0 && !h.authorised(r) {
-		w.Header().Add("WWW-Authenticate", `Bearer realm="receipts"`)
-		w.Header().Add("WWW-Authenticate", `Basic realm="receipts"`)
-		return &receiptError{http.StatusUnauthorized, "The receipts secret is missing or wrong"}
-	}
-	word, receipt, err := h.read(w, r)
+	receipt, err := h.read(w, r)
 	if err != nil {
 		return err
 	}
-	status, known := h.words[word]
-	if !known {
-		return &receiptError{
-			http.StatusUnprocessableEntity,
-			"Unknown status, known are: " + strings.Join(slices.Sorted(maps.Keys(h.words)), ", "),
-		}
-	}
-	receipt.Status = status
-	receipt.Callback = h.cfg.Callbacks.Wants
 	n, changed, err := h.apply(r.Context(), receipt)
 	if err != nil {
 		return err
@@ -209,9 +159,42 @@ func (h *Receipts) serve(w http.ResponseWriter, r *http.Request) error {
 	h.cfg.Logger.LogAttrs(r.Context(), slog.LevelDebug, "delivery receipt",
 		slog.String("provider", h.cfg.Sender),
 		slog.Int64("id", n.ID),
-		slog.String("status", string(status)),
+		slog.String("status", string(receipt.Status)),
 		slog.Bool("changed", changed))
 	return nil
+}
+
+// read returns what a request reports.
+func (h *Receipts) read(w http.ResponseWriter, r *http.Request) (storage.Receipt, error) {
+	values, err := h.intake.read(w, r)
+	if err != nil {
+		return storage.Receipt{}, err
+	}
+	reference, word, reason := textOf(values[0]), textOf(values[1]), textOf(values[2])
+	switch {
+	case reference == "" || !plain(reference):
+		return storage.Receipt{}, h.intake.missing(0)
+	case word == "":
+		return storage.Receipt{}, h.intake.missing(1)
+	}
+	status, known := h.words[statusWord(word)]
+	if !known {
+		return storage.Receipt{}, &postedError{
+			http.StatusUnprocessableEntity,
+			"Unknown status, known are: " + strings.Join(slices.Sorted(maps.Keys(h.words)), ", "),
+		}
+	}
+	if better, known := h.cfg.ReasonMap[reason]; known && status.Final() && status != storage.StatusDelivered {
+		status = better
+	}
+	return storage.Receipt{
+		Sender:    h.cfg.Sender,
+		Reference: reference,
+		Status:    status,
+		Reason:    scrub(reason),
+		At:        h.cfg.Now(),
+		Callback:  h.cfg.Callbacks.Wants,
+	}, nil
 }
 
 // outcomePatience is how long a receipt waits for the record of the provider's
@@ -234,24 +217,4 @@ func (h *Receipts) apply(ctx context.Context, r storage.Receipt) (n storage.Noti
 	case <-ctx.Done():
 		return n, changed, err
 	}
-}
-
-// authorised compares hashes, so that neither the length nor the first
-// differing byte shows; a request without a secret is compared all the same.
-func (h *Receipts) authorised(r *http.Request) bool {
-	var secret string
-	lines := r.Header.Values("Authorization")
-	if len(lines) == 1 {
-		if scheme, token, ok := strings.Cut(lines[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
-			secret = strings.TrimSpace(token)
-		} else if _, password, ok := r.BasicAuth(); ok {
-			secret = password
-		}
-	}
-	got := sha256.Sum256([]byte(secret))
-	same := 0
-	for _, want := range h.secrets {
-		same |= subtle.ConstantTimeCompare(got[:], want[:])
-	}
-	return same == 1
 }

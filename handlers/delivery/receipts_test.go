@@ -66,6 +66,7 @@ func TestReceiptWords(t *testing.T) {
 	for word, want := range map[string]storage.Status{
 		"delivered": storage.StatusDelivered, "Delivered ": storage.StatusDelivered,
 		"sent": storage.StatusSending, "queued": storage.StatusSending, "accepted": storage.StatusSending,
+		"pending": storage.StatusPending, "PENDING": storage.StatusPending,
 		"expired": storage.StatusTemporaryFailure, "undelivered": storage.StatusTemporaryFailure,
 		"temporary-failure": storage.StatusTemporaryFailure,
 		"rejected":          storage.StatusPermanentFailure, "failed": storage.StatusPermanentFailure,
@@ -84,10 +85,32 @@ func TestReceiptWords(t *testing.T) {
 				assert.Empty(t, w.Body.String())
 			}
 			assert.Equal(t, want, b.get(n.ID).Status)
+			assert.Equal(t, want.Final(), !b.get(n.ID).CompletedAt.IsZero())
 			if want != storage.StatusSending {
 				assert.Equal(t, "why", b.get(n.ID).Reason)
 			}
 		})
+	}
+}
+
+// A reason that is known says more than the word for the failure, and nothing of
+// a word that is none.
+func TestReceiptReasons(t *testing.T) {
+	b := newBench(t)
+	h := b.receipts(func(c *ReceiptsConfig) {
+		c.ReasonMap = map[string]storage.Status{"absent": storage.StatusTemporaryFailure, "unknown": storage.StatusPermanentFailure}
+	})
+	for body, want := range map[string]storage.Status{
+		`"status":"failed","reason":"absent"`:       storage.StatusTemporaryFailure,
+		`"status":"undelivered","reason":"unknown"`: storage.StatusPermanentFailure,
+		`"status":"failed","reason":"else"`:         storage.StatusPermanentFailure,
+		`"status":"delivered","reason":"absent"`:    storage.StatusDelivered,
+		`"status":"pending","reason":"absent"`:      storage.StatusPending,
+	} {
+		n := b.accepted(uuid.NewString())
+		w := answer(h, receipt(fmt.Sprintf(`{"reference":%q,%s}`, n.UUID, body), "application/json"))
+		require.Equal(t, http.StatusNoContent, w.Code, w.Body)
+		assert.Equal(t, want, b.get(n.ID).Status, body)
 	}
 }
 
@@ -129,7 +152,7 @@ func TestReceiptRefusals(t *testing.T) {
 		"text":            {func() *http.Request { return receipt(good, "text/plain") }, 415, "The body must be application/json"},
 		"multipart":       {func() *http.Request { return receipt(good, "multipart/form-data; boundary=x") }, 415, "The body must be application/json"},
 		"compressed":      {func() *http.Request { r := receipt(good, js); r.Header.Set("Content-Encoding", "gzip"); return r }, 415, "compressed"},
-		"too large":       {func() *http.Request { return receipt(good+strings.Repeat(" ", maxReceipt), js) }, 413, "larger than 64 KiB"},
+		"too large":       {func() *http.Request { return receipt(good+strings.Repeat(" ", maxPosted), js) }, 413, "larger than 64 KiB"},
 		"empty":           {func() *http.Request { return receipt("", js) }, 400, "not a JSON object"},
 		"an array":        {func() *http.Request { return receipt("["+good+"]", js) }, 400, "(not_object)"},
 		"trailing":        {func() *http.Request { return receipt(good+good, js) }, 400, "(syntax)"},
@@ -245,6 +268,7 @@ func TestReceiptsConfig(t *testing.T) {
 		"without one anybody":     func(c *ReceiptsConfig) { c.Secrets = []string{""} },
 		"names joined by dots":    func(c *ReceiptsConfig) { c.StatusField = "a..b" },
 		`"x" is mapped to "fine"`: func(c *ReceiptsConfig) { c.StatusMap = map[string]storage.Status{"x": "fine"} },
+		`"30003" is mapped to ""`: func(c *ReceiptsConfig) { c.ReasonMap = map[string]storage.Status{"30003": ""} },
 		`is mapped to "created"`:  func(c *ReceiptsConfig) { c.StatusMap = map[string]storage.Status{"x": storage.StatusCreated} },
 	} {
 		cfg := ReceiptsConfig{Outbox: failingReceipts{}, Sender: "fake", Secrets: []string{"x"}}
@@ -257,7 +281,7 @@ func TestReceiptsConfig(t *testing.T) {
 // Drill F14: receipts come twice, late and out of order. The first final word
 // stands, and no state ever moves back.
 func TestReceiptsInAnyOrder(t *testing.T) {
-	words := []string{"queued", "sent", "delivered", "expired", "failed", "nonsense"}
+	words := []string{"queued", "sent", "pending", "delivered", "expired", "failed", "nonsense"}
 	statuses := DefaultStatusMap()
 	rapid.Check(t, func(t *rapid.T) {
 		b := newBench(t)

@@ -16,8 +16,8 @@ type Retry struct {
 	Initial time.Duration
 	// Max bounds the mean pause; default 5 min.
 	Max time.Duration
-	// Budget is how long after its creation a notification is tried; default
-	// 4 h. A notification whose first attempts came late, because the process
+	// Budget is how long after its creation, or the time that it was scheduled
+	// for, a notification is tried; default 4 h. A notification whose first attempts came late, because the process
 	// was down, still gets the attempts of about the first ten minutes.
 	Budget time.Duration
 	// MaxRetryAfter bounds what a provider may ask for by Retry-After; default
@@ -79,10 +79,10 @@ func (r Retry) enough() int {
 	return n
 }
 
-// next returns when to try again after a failure, or that it is over. random
-// is in [0, 1).
-func (r Retry) next(attempts int, created, now time.Time, retryAfter time.Duration, random float64) (at time.Time, giveUp bool) {
-	end := created.Add(r.Budget)
+// next returns when to try again after a failure, or that it is over. due is
+// when the first attempt was to be made, random is in [0, 1).
+func (r Retry) next(attempts int, due, now time.Time, retryAfter time.Duration, random float64) (at time.Time, giveUp bool) {
+	end := due.Add(r.Budget)
 	if !now.Before(end) && attempts >= r.enough() {
 		return time.Time{}, true
 	}

@@ -49,6 +49,7 @@ func (d *Dispatcher) sweepOnce(ctx context.Context) {
 		sum.Notifications += s.Notifications
 		sum.Keys += s.Keys
 		sum.Requests += s.Requests
+		sum.Inbound += s.Inbound
 		sum.TimedOut += s.TimedOut
 		if err != nil || !s.More {
 			break
@@ -64,11 +65,12 @@ func (d *Dispatcher) sweepOnce(ctx context.Context) {
 	if sum.TimedOut > 0 {
 		d.cfg.Callbacks.WakeAll()
 	}
-	if sum.Notifications+sum.Keys+sum.Requests+sum.TimedOut > 0 {
+	if sum.Notifications+sum.Keys+sum.Requests+sum.Inbound+sum.TimedOut > 0 {
 		d.cfg.Logger.Debug("swept",
 			slog.Int64("notifications", sum.Notifications),
 			slog.Int64("keys", sum.Keys),
 			slog.Int64("signature_requests", sum.Requests),
+			slog.Int64("received_messages", sum.Inbound),
 			slog.Int64("receipts_timed_out", sum.TimedOut))
 	}
 }
