@@ -46,8 +46,11 @@ func (a *adminAPI) Provision(caddy.Context) error {
 		"GET /signpost/services/{service}/keys":               stored(listKeys),
 		"POST /signpost/services/{service}/keys":              stored(addKey),
 		"DELETE /signpost/services/{service}/keys/{key}":      stored(revokeKey),
+		"GET /signpost/services/{service}/settings":           stored(getSettings),
+		"PUT /signpost/services/{service}/settings":           stored(putSettings),
 		"GET /signpost/services/{service}/templates":          stored(listTemplates),
 		"POST /signpost/services/{service}/templates":         stored(putTemplate),
+		"DELETE /signpost/services/{service}/templates/{id}":  stored(archiveTemplate),
 		"GET /signpost/services/{service}/notifications/{id}": stored(getNotification),
 		"POST /signpost/storage/backup":                       stored(backupStorage),
 	} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -68,7 +69,7 @@ type App struct {
 	clients    *directory.Clients
 	hubs       []*pooledHub
 	outlets    outlets
-	callbacks  *delivery.Callbacks // nil when no service gets any
+	callbacks  *delivery.Callbacks
 	dispatcher *delivery.Dispatcher
 	running    *running // nil unless started
 	health     *healthCheck
@@ -114,12 +115,16 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.callbacks, err = a.newCallbacks(); err != nil {
 		return err
 	}
-	if a.outlets, err = provisionDelivery(ctx, a.Delivery, a.handle.Backend(), a.callbacks); err != nil {
+	if a.outlets, err = a.provisionDelivery(ctx); err != nil {
 		return err
 	}
 	a.dispatcher, err = a.newDispatcher()
 	return err
 }
+
+// configuredAt is when the templates of the configuration were made, as far as
+// clients are told: the process's first load, so that a reload doesn't change it.
+var configuredAt = sync.OnceValue(func() time.Time { return clock() })
 
 func (a *App) provisionServices() error {
 	configured := make([]directory.Configured, 0, len(a.Services))
@@ -135,10 +140,11 @@ func (a *App) provisionServices() error {
 	slices.Sort(a.configured)
 	var err error
 	a.directory, err = directory.New(directory.Config{
-		Configured: configured,
-		Store:      a.handle.Backend(),
-		Logger:     a.slogger,
-		Now:        clock,
+		Configured:   configured,
+		ConfiguredAt: configuredAt(),
+		Store:        a.handle.Backend(),
+		Logger:       a.slogger,
+		Now:          clock,
 	})
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -43,7 +44,7 @@ that GOV.UK Notify client libraries take. With --secrets-key it prints a key
 			out["secrets_key"] = base64.StdEncoding.EncodeToString(b)
 		case *service:
 			id, secret := uuid.NewString(), uuid.NewString()
-			out["service"], out["secret"], out["key"] = id, secret, *name+"-"+id+"-"+secret
+			out["service"], out["secret"], out["key"] = id, secret, keyName(*name)+"-"+id+"-"+secret
 		default:
 			out["secret"] = uuid.NewString()
 		}
@@ -62,3 +63,7 @@ that GOV.UK Notify client libraries take. With --secrets-key it prints a key
 	}
 	return cmd
 }
+
+// keyName makes a name fit for a key string: some clients refuse one with
+// blanks.
+func keyName(name string) string { return strings.Join(strings.Fields(name), "_") }

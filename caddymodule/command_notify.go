@@ -111,7 +111,8 @@ func notifySendCommand() *cobra.Command {
 		Short: "Sends a notification",
 		Long: `Sends a text message, or an email when --to is an email address, and prints its
 id and status. With --wait it waits until the status is final, and fails when
-the notification could not be delivered.`,
+the notification could not be delivered. With --dialect v2 it calls the API of
+today, whose template ids are UUIDs ('template list' shows them).`,
 		Args: cobra.NoArgs,
 	}
 	client := notifyClientFlags(cmd)
@@ -133,39 +134,15 @@ the notification could not be delivered.`,
 		if err != nil {
 			return err
 		}
-		body, err := json.Marshal(sendRequest{To: *to, Template: templateID(*template), Personalisation: values})
-		if err != nil {
-			return err
-		}
 		ctx, cancel := commandContext(cmd, *timeout)
 		defer cancel()
-		path := "/notifications/sms"
-		if strings.Contains(*to, "@") {
-			path = "/notifications/email"
-		}
-		n, err := c.call(ctx, http.MethodPost, path, body)
+		n, err := c.send(ctx, *to, *template, values)
 		if err != nil {
 			return err
 		}
 		return follow(ctx, cmd, c, n, *wait, *asJSON)
 	}
 	return cmd
-}
-
-// sendRequest is the body of a POST.
-type sendRequest struct {
-	To              string         `json:"to"`
-	Template        any            `json:"template"`
-	Personalisation map[string]any `json:"personalisation,omitempty"`
-}
-
-// templateID is a number for the ids that are one, as the first clients sent
-// them.
-func templateID(s string) any {
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil && strconv.FormatInt(n, 10) == s {
-		return n
-	}
-	return s
 }
 
 func personalisationFlag(args []string) (map[string]any, error) {
@@ -191,11 +168,11 @@ func follow(ctx context.Context, cmd *cobra.Command, c *notifyClient, n *notific
 	w := cmd.OutOrStdout()
 	tell := func(n *notification) {
 		if !asJSON {
-			fmt.Fprintln(w, n.Status)
+			fmt.Fprintln(w, n.status)
 		}
 	}
 	if !asJSON {
-		fmt.Fprintf(w, "notification %d to %s\n", n.ID, n.To)
+		fmt.Fprintf(w, "notification %s to %s\n", n.id, n.to)
 	}
 	tell(n)
 	var err error
@@ -203,12 +180,12 @@ func follow(ctx context.Context, cmd *cobra.Command, c *notifyClient, n *notific
 		n, err = c.wait(ctx, n, tell)
 	}
 	if asJSON {
-		if err := printJSON(w, n); err != nil {
+		if err := printJSON(w, n.answer); err != nil {
 			return err
 		}
 	}
-	if err == nil && wait && n.Status == "error" {
-		err = fmt.Errorf("notification %d was not delivered", n.ID)
+	if err == nil && wait && n.failed {
+		err = fmt.Errorf("notification %s was not delivered", n.id)
 	}
 	return err
 }
@@ -230,10 +207,10 @@ func notifyStatusCommand() *cobra.Command {
 		}
 		w := cmd.OutOrStdout()
 		if *asJSON {
-			return printJSON(w, n)
+			return printJSON(w, n.answer)
 		}
-		fmt.Fprintf(w, "notification %d to %s\n%s\n", n.ID, n.To, n.Status)
-		for _, t := range [][2]string{{"created", n.CreatedAt}, {"sent", n.SentAt}, {"delivered", n.DeliveredAt}} {
+		fmt.Fprintf(w, "notification %s to %s\n%s\n", n.id, n.to, n.status)
+		for _, t := range n.times {
 			if t[1] != "" {
 				fmt.Fprintf(w, "%-9s %s\n", t[0], t[1])
 			}

@@ -28,7 +28,7 @@ func servicePath(service string, parts ...string) string {
 // serviceCommand is `caddy signpost service`.
 func serviceCommand() *cobra.Command {
 	return group("service", "Manages the services that are kept in storage",
-		serviceAddCommand(), serviceListCommand(), serviceNotificationCommand(),
+		serviceAddCommand(), serviceListCommand(), serviceSettingsCommand(), serviceNotificationCommand(),
 		group("key", "Manages the keys of stored services", keyAddCommand(), keyListCommand(), keyRevokeCommand()))
 }
 

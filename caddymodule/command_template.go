@@ -13,7 +13,7 @@ import (
 
 // templateCommand is `caddy signpost template`.
 func templateCommand() *cobra.Command {
-	return group("template", "Manages the templates that are kept in storage", templatePutCommand(), templateListCommand())
+	return group("template", "Manages the templates that are kept in storage", templatePutCommand(), templateListCommand(), templateArchiveCommand())
 }
 
 func templatePutCommand() *cobra.Command {
@@ -21,7 +21,9 @@ func templatePutCommand() *cobra.Command {
 		Use:   "put <service> [<body>]",
 		Short: "Stores a template, or the next version of one",
 		Long: `Stores a template, or the next version of one that has the same id. Without a
-body it is read from standard input.`,
+body it is read from standard input. Without --id it gets a new UUID, which both
+dialects of the API take; an id such as 1 has a UUID beside it for v2, which
+'template list' shows. An archived template is in use again.`,
 		Args: cobra.RangeArgs(1, 2),
 	}
 	f := cmd.Flags()
@@ -31,7 +33,7 @@ body it is read from standard input.`,
 	subject := f.String("subject", "", "The subject, for emails")
 	admin, asJSON := adminFlags(cmd), jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		in := templateInfo{ID: *id, Type: storage.Channel(*typ), Name: *name, Subject: *subject}
+		in := templateRequest{ID: *id, Type: storage.Channel(*typ), Name: *name, Subject: *subject}
 		if len(args) == 2 {
 			in.Body = args[1]
 		} else {
@@ -67,9 +69,26 @@ func templateListCommand() *cobra.Command {
 		}
 		rows := make([]string, len(list))
 		for i, t := range list {
-			rows[i] = fmt.Sprintf("%s\t%d\t%s\t%s\t%s", t.ID, t.Version, t.Type, t.Name, firstLine(t.Body))
+			rows[i] = fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s\t%s", t.ID, t.UUID, t.Version, t.Type, when(t.ArchivedAt), t.Name, firstLine(t.Body))
 		}
-		return printTable(cmd.OutOrStdout(), "ID\tVERSION\tTYPE\tNAME\tBODY", rows)
+		return printTable(cmd.OutOrStdout(), "ID\tV2 ID\tVERSION\tTYPE\tARCHIVED\tNAME\tBODY", rows)
+	}
+	return cmd
+}
+
+func templateArchiveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "archive <service> <id>",
+		Short: "Ends a stored template: nothing can be sent with it any more",
+		Args:  cobra.ExactArgs(2),
+	}
+	admin := adminFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := admin.call(http.MethodDelete, servicePath(args[0], "templates", args[1]), nil, nil); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "archived %s\n", args[1])
+		return nil
 	}
 	return cmd
 }

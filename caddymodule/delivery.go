@@ -37,25 +37,41 @@ type deliveryModule interface {
 	receipts(outbox delivery.Outbox, callbacks *delivery.Callbacks) (http.Handler, error)
 }
 
+// A deliveryModule may have more of these.
+type (
+	// emailSender knows the address that its emails are from, empty when that is
+	// not its own affair.
+	emailSender interface{ emailFrom() string }
+	// oneChannel serves one channel only.
+	oneChannel interface{ channel() storage.Channel }
+	// receiver returns what takes the text messages that the provider has
+	// received, nil when it posts none.
+	receiver interface {
+		inbound(cfg delivery.InboundConfig) (http.Handler, error)
+	}
+)
+
 // outlets is the delivery of a configuration, ready to use.
 type outlets struct {
 	providers map[string]delivery.Provider
 	senders   map[storage.Channel]string   // the first of each channel
 	failover  map[storage.Channel][]string // the others, in their order
 	receipts  map[string]http.Handler      // by the sender's name
-	callbacks *delivery.Callbacks
+	inbound   map[string]http.Handler      // likewise
+	emailFrom string                       // of the first email provider that has one
 }
 
-func provisionDelivery(ctx caddy.Context, configured []*Delivery, outbox delivery.Outbox, callbacks *delivery.Callbacks) (outlets, error) {
+// provisionDelivery makes the providers, and what takes their posts.
+func (a *App) provisionDelivery(ctx caddy.Context) (outlets, error) {
 	out := outlets{
 		providers: make(map[string]delivery.Provider),
 		senders:   make(map[storage.Channel]string),
 		failover:  make(map[storage.Channel][]string),
 		receipts:  make(map[string]http.Handler),
-		callbacks: callbacks,
+		inbound:   make(map[string]http.Handler),
 	}
-	for _, d := range configured {
-		if err := out.add(ctx, d, outbox); err != nil {
+	for _, d := range a.Delivery {
+		if err := out.add(ctx, d, a); err != nil {
 			return out, fmt.Errorf("delivery %s: %w", d.Channel, err)
 		}
 	}
@@ -63,14 +79,14 @@ func provisionDelivery(ctx caddy.Context, configured []*Delivery, outbox deliver
 		if _, ok := out.senders[channel]; ok {
 			continue
 		}
-		if err := out.add(ctx, &Delivery{Channel: string(channel)}, outbox); err != nil {
+		if err := out.add(ctx, &Delivery{Channel: string(channel)}, a); err != nil {
 			return out, err
 		}
 	}
 	return out, nil
 }
 
-func (o *outlets) add(ctx caddy.Context, d *Delivery, outbox delivery.Outbox) error {
+func (o *outlets) add(ctx caddy.Context, d *Delivery, a *App) error {
 	channel := storage.Channel(d.Channel)
 	if !channel.Known() {
 		return fmt.Errorf("channel %q: it must be sms or email", d.Channel)
@@ -96,14 +112,27 @@ func (o *outlets) add(ctx caddy.Context, d *Delivery, outbox delivery.Outbox) er
 		o.senders[channel] = name
 	}
 	o.providers[name] = module.provider()
-	h, err := module.receipts(outbox, o.callbacks)
+	if e, ok := module.(emailSender); ok && channel == storage.Email && o.emailFrom == "" {
+		o.emailFrom = e.emailFrom()
+	}
+	h, err := module.receipts(a.handle.Backend(), a.callbacks)
 	if err != nil {
 		return err
 	}
 	if h != nil {
 		o.receipts[name] = h
 	}
-	return nil
+	r, ok := module.(receiver)
+	if !ok {
+		return nil
+	}
+	h, err = r.inbound(delivery.InboundConfig{
+		Store: a.handle.Backend(), ServiceOf: a.directory.ServiceOfNumber, Now: clock,
+	})
+	if h != nil && err == nil {
+		o.inbound[name] = h
+	}
+	return err
 }
 
 // close lets go of the providers' connections.
@@ -138,13 +167,16 @@ func (o *outlets) names() senderNames {
 // senderNames are the channels of the providers, by name.
 type senderNames map[string][]storage.Channel
 
-// add refuses a name that is taken: it says in each notification who has it.
-// Only `log` may serve both channels.
+// add refuses a channel that the provider is not for, and a name that is taken:
+// it says in each notification who has it. Only `log` may serve both channels.
 func (s senderNames) add(channel storage.Channel, m deliveryModule) error {
 	name := m.senderName()
 	taken := s[name]
 	_, isLog := m.(*DeliveryLog)
+	only, isOne := m.(oneChannel)
 	switch {
+	case isOne && only.channel() != channel:
+		return fmt.Errorf("the provider is for the channel %s only", only.channel())
 	case isLog && slices.Contains(taken, channel):
 		return errors.New("the provider log is given twice")
 	case len(taken) > 0 && !isLog:

@@ -49,8 +49,9 @@ type DeliveryWebhook struct {
 	// default is `username`.
 	Account string `json:"account,omitempty"`
 
-	// The number or name that recipients see, with `twilio` also the SID of a
-	// messaging service. For the presets `form` and `twilio`.
+	// The number, name or address that recipients see when the service has none
+	// of its own; with `twilio` also the SID of a messaging service. Own `fields`
+	// and an own `body` need `{from}` for it.
 	From string `json:"from,omitempty"`
 
 	// The URL to which Twilio posts its receipts: this server's
@@ -58,10 +59,10 @@ type DeliveryWebhook struct {
 	// is part of Twilio's signature.
 	StatusCallback string `json:"status_callback,omitempty"`
 
-	// The URL to call; the preset `twilio` has one. It must be https, unless it names this machine, a private address or
-	// `allow_http` is set. A host name may not resolve to a private, loopback
-	// or link-local address unless `allow_private` has it; an address written
-	// literally may be any.
+	// The URL to call; the preset `twilio` has one. It must be https, unless it
+	// names this machine, a private address or `allow_http` is set. A host name
+	// may not resolve to a private, loopback or link-local address unless
+	// `allow_private` has it; an address written literally may be any.
 	URL string `json:"url,omitempty"`
 
 	// The method: `POST` (the default), `PUT` or `PATCH`.
@@ -74,9 +75,10 @@ type DeliveryWebhook struct {
 	Format string `json:"format,omitempty"`
 
 	// The members of the body by name. The values may hold `{to}`,
-	// `{message}`, `{subject}`, `{reference}`, `{sender}`, `{service}` and
-	// `{channel}`. The default is to, message, reference and channel, and for
-	// emails subject.
+	// `{message}`, `{subject}`, `{reference}`, `{from}`, `{reply_to}`,
+	// `{unsubscribe_url}`, `{sender}`, `{service}` and `{channel}`. The default
+	// is to, message, reference and channel, and where the message has them
+	// subject, from, reply_to and unsubscribe_url.
 	Fields map[string]string `json:"fields,omitempty"`
 
 	// A JSON document whose strings may hold the same placeholders, instead of
@@ -116,10 +118,18 @@ type DeliveryWebhook struct {
 	// `notify_api`. Without it there is no such path.
 	Receipts *WebhookReceipts `json:"receipts,omitempty"`
 
+	// How the provider hands over text messages that it has received, to `POST
+	// /inbound/<name>` of `notify_api`. Without it there is no such path.
+	Inbound *WebhookInbound `json:"inbound,omitempty"`
+
 	logger  *slog.Logger
 	hook    *webhook.Provider
 	config  webhook.Config // with its placeholders expanded
 	secrets []string       // of receipts
+	taking  struct {       // of received messages
+		secrets []string
+		url     string
+	}
 }
 
 // WebhookReceipts says what a provider's reports look like.
@@ -142,7 +152,7 @@ type WebhookReceipts struct {
 	ReasonField string `json:"reason_field,omitempty"`
 
 	// What the provider's status words mean, whatever their case: `sending`,
-	// `delivered`, `temporary-failure`, `permanent-failure` or
+	// `pending`, `sent`, `delivered`, `temporary-failure`, `permanent-failure` or
 	// `technical-failure`. It adds to the usual words, such as `accepted`,
 	// `delivered`, `undelivered` and `rejected`, and wins over them.
 	Statuses map[string]storage.Status `json:"statuses,omitempty"`
@@ -187,6 +197,9 @@ func (w *DeliveryWebhook) Provision(ctx caddy.Context) error {
 		}
 	}
 	if err := w.provisionReceipts(ctx); err != nil {
+		return err
+	}
+	if err := w.provisionInbound(ctx); err != nil {
 		return err
 	}
 	w.hook, err = webhook.New(w.config)
@@ -264,6 +277,14 @@ func (w *DeliveryWebhook) senderName() string {
 
 func (w *DeliveryWebhook) provider() delivery.Provider { return w.hook }
 
+// emailFrom is `from` where that is an address.
+func (w *DeliveryWebhook) emailFrom() string {
+	if strings.Contains(w.config.From, "@") {
+		return w.config.From
+	}
+	return ""
+}
+
 func (w *DeliveryWebhook) receipts(outbox delivery.Outbox, callbacks *delivery.Callbacks) (http.Handler, error) {
 	twilio := w.Preset == string(webhook.Twilio)
 	if w.Receipts == nil && (!twilio || w.config.StatusCallback == "") {
@@ -294,6 +315,8 @@ func (w *DeliveryWebhook) receipts(outbox delivery.Outbox, callbacks *delivery.C
 // Interface guards
 var (
 	_ deliveryModule        = (*DeliveryWebhook)(nil)
+	_ emailSender           = (*DeliveryWebhook)(nil)
+	_ receiver              = (*DeliveryWebhook)(nil)
 	_ caddy.Provisioner     = (*DeliveryWebhook)(nil)
 	_ caddyfile.Unmarshaler = (*DeliveryWebhook)(nil)
 )

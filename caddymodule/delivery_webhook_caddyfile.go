@@ -14,7 +14,7 @@ import (
 var webhookOptions = []string{
 	"name", "preset", "url", "username", "password", "account", "from", "status_callback",
 	"method", "header", "format", "field", "body", "expect", "timeout", "reference_path",
-	"delivered_on_accept", "idempotency_header", "allow_private", "allow_http", "receipts",
+	"delivered_on_accept", "idempotency_header", "allow_private", "allow_http", "receipts", "inbound",
 }
 
 // UnmarshalCaddyfile sets up the provider. Syntax:
@@ -47,6 +47,16 @@ var webhookOptions = []string{
 //			reason_field    <name>
 //			status          <word> <status>
 //		}
+//		inbound {
+//			secret          <secret>
+//			url             <url>
+//			from_field      <name>
+//			to_field        <name>
+//			message_field   <name>
+//			reference_field <name>
+//			time_field      <name>
+//			retention       <duration>
+//		}
 //	}
 func (w *DeliveryWebhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
@@ -63,6 +73,9 @@ func (w *DeliveryWebhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	if w.Receipts != nil && w.Receipts.Secret == "" && w.Preset != string(webhook.Twilio) {
 		return d.Err("receipts need a secret: without one anybody could report deliveries")
+	}
+	if err := w.checkInbound(); err != nil {
+		return d.Err(err.Error())
 	}
 	return w.check(d)
 }
@@ -129,6 +142,8 @@ func (w *DeliveryWebhook) unmarshalOption(d *caddyfile.Dispenser) error {
 		return flagOption(d, &w.AllowHTTP)
 	case "receipts":
 		return w.unmarshalReceipts(d)
+	case "inbound":
+		return w.unmarshalInbound(d)
 	default:
 		return unknownOption(d, "delivery webhook", webhookOptions...)
 	}
@@ -163,7 +178,7 @@ func (w *DeliveryWebhook) unmarshalReceipts(d *caddyfile.Dispenser) error {
 			}
 			r.Statuses[word] = storage.Status(status)
 			if r.Statuses[word].Rank() < storage.StatusSending.Rank() {
-				return d.Errf("status %q: it must be sending, delivered, temporary-failure, permanent-failure or technical-failure", status)
+				return d.Errf("status %q: it must be sending, pending, sent, delivered, temporary-failure, permanent-failure or technical-failure", status)
 			}
 		default:
 			err = unknownOption(d, "receipts", "secret", "reference_field", "status_field", "reason_field", "status")

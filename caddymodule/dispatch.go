@@ -42,6 +42,24 @@ type Dispatch struct {
 
 	// When a provider that keeps failing is passed over.
 	Breaker *Breaker `json:"breaker,omitempty"`
+
+	// How calls to services are repeated that did not take what they were told.
+	Callbacks *CallbackRetries `json:"callbacks,omitempty"`
+}
+
+// CallbackRetries says how the calls of a service's `callback` are repeated. GOV.UK
+// Notify's own schedule is 5 retries, a pause of 5m and the factor 1.
+type CallbackRetries struct {
+	// How often a call is repeated; 0 means never. The default is 5.
+	Retries *int `json:"retries,omitempty"`
+
+	// How long the pause before the first repetition is, on average: each is
+	// multiplied by a random 0.5 to 1.5. The default is 5s.
+	Pause caddy.Duration `json:"pause,omitempty"`
+
+	// By how much each further pause is longer. The default is 4: 5s, 20s, 80s,
+	// 5min and 21min.
+	Factor int `json:"factor,omitempty"`
 }
 
 // Breaker says when a provider that keeps failing is passed over for a while, as
@@ -73,6 +91,11 @@ const defaultGrace = 10 * time.Second
 //			open_for <duration>
 //			probes   <number>
 //		}
+//		callbacks {
+//			retries <number>
+//			pause   <duration>
+//			factor  <number>
+//		}
 //	}
 func (c *Dispatch) unmarshal(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
@@ -82,12 +105,7 @@ func (c *Dispatch) unmarshal(d *caddyfile.Dispenser) error {
 		var err error
 		switch d.Val() {
 		case "concurrency":
-			var n int64
-			err = countOption(d, &n)
-			if err == nil && (n < 1 || n > 10_000) {
-				err = d.Errf("concurrency %d: it must be between 1 and 10000", n)
-			}
-			c.Concurrency = int(n)
+			err = numberOption(d, &c.Concurrency, 1, 10_000)
 		case "retry_for":
 			err = durationOption(d, &c.RetryFor)
 		case "receipt_timeout":
@@ -102,8 +120,14 @@ func (c *Dispatch) unmarshal(d *caddyfile.Dispenser) error {
 			}
 			c.Breaker = new(Breaker)
 			err = c.Breaker.unmarshal(d)
+		case "callbacks":
+			if c.Callbacks != nil {
+				return d.Err("callbacks is given twice")
+			}
+			c.Callbacks = new(CallbackRetries)
+			err = c.Callbacks.unmarshal(d)
 		default:
-			err = unknownOption(d, "dispatch", "concurrency", "retry_for", "receipt_timeout", "grace", "slow_after", "breaker")
+			err = unknownOption(d, "dispatch", "concurrency", "retry_for", "receipt_timeout", "grace", "slow_after", "breaker", "callbacks")
 		}
 		if err != nil {
 			return err
@@ -117,28 +141,45 @@ func (b *Breaker) unmarshal(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	count := func(to *int) error {
-		name, n := d.Val(), int64(*to)
-		if err := countOption(d, &n); err != nil {
-			return err
-		}
-		if n < 1 || n > 10_000 {
-			return d.Errf("%s %d: it must be between 1 and 10000", name, n)
-		}
-		*to = int(n)
-		return nil
-	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		var err error
 		switch d.Val() {
 		case "failures":
-			err = count(&b.Failures)
+			err = numberOption(d, &b.Failures, 1, 10_000)
 		case "open_for":
 			err = durationOption(d, &b.OpenFor)
 		case "probes":
-			err = count(&b.Probes)
+			err = numberOption(d, &b.Probes, 1, 10_000)
 		default:
 			err = unknownOption(d, "breaker", "failures", "open_for", "probes")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmarshal reads the block of a Dispatch.
+func (r *CallbackRetries) unmarshal(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch d.Val() {
+		case "retries":
+			if r.Retries != nil {
+				return d.Err("retries is given twice")
+			}
+			r.Retries = new(int)
+			err = numberOption(d, r.Retries, 0, 100)
+		case "pause":
+			err = durationOption(d, &r.Pause)
+		case "factor":
+			err = numberOption(d, &r.Factor, 1, 100)
+		default:
+			err = unknownOption(d, "callbacks", "retries", "pause", "factor")
 		}
 		if err != nil {
 			return err
@@ -179,7 +220,7 @@ func (a *App) newDispatcher() (*delivery.Dispatcher, error) {
 // connections, until its last send is recorded.
 type running struct {
 	d         *delivery.Dispatcher
-	callbacks *delivery.Callbacks // may be nil
+	callbacks *delivery.Callbacks
 	cancel    context.CancelFunc
 	loops     sync.WaitGroup
 	end       func()
@@ -192,6 +233,10 @@ func (a *App) runDispatcher() (*running, error) {
 	if err := a.handle.Acquire(context.Background(), awaitTimeout); err != nil {
 		return nil, err
 	}
+	if err := a.callbacks.Load(context.Background()); err != nil {
+		// Until it succeeds, callbacks are kept for all services.
+		a.logger.Warn("the callbacks of stored services are not known yet", zap.Error(err))
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{
 		d: a.dispatcher, callbacks: a.callbacks, cancel: cancel, grace: time.Duration(a.Dispatch.Grace), logger: a.logger,
@@ -203,9 +248,7 @@ func (a *App) runDispatcher() (*running, error) {
 	}
 	r.end = func() {
 		a.outlets.close()
-		if a.callbacks != nil {
-			_ = a.callbacks.Close() // closes idle connections, which can't fail
-		}
+		_ = a.callbacks.Close() // closes idle connections, which can't fail
 		a.handle.Release()
 	}
 	r.loops.Go(func() {
@@ -214,14 +257,12 @@ func (a *App) runDispatcher() (*running, error) {
 			a.logger.Error("delivery ended", zap.Error(err))
 		}
 	})
-	if r.callbacks != nil {
-		r.loops.Go(func() {
-			a.awaitActive(ctx)
-			if err := r.callbacks.Run(ctx); err != nil {
-				a.logger.Error("callbacks ended", zap.Error(err))
-			}
-		})
-	}
+	r.loops.Go(func() {
+		a.awaitActive(ctx)
+		if err := r.callbacks.Run(ctx); err != nil {
+			a.logger.Error("callbacks ended", zap.Error(err))
+		}
+	})
 	return r, nil
 }
 
@@ -254,10 +295,7 @@ func (r *running) stop(exiting bool) error {
 	drain := func(within time.Duration) error {
 		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
-		err := r.d.Wait(ctx)
-		if r.callbacks != nil {
-			err = errors.Join(err, r.callbacks.Wait(ctx))
-		}
+		err := errors.Join(r.d.Wait(ctx), r.callbacks.Wait(ctx))
 		r.end()
 		return err
 	}

@@ -17,14 +17,29 @@ import (
 	"github.com/signpost-gateway/signpost/handlers/notifyauth"
 )
 
-// NotifyAPI serves the notification API: `POST /notifications/sms` and
-// `/notifications/email`, `GET /notifications/{id}` and `/notifications`, and
-// `/_status`. It authenticates every request but those for `/_status` by
-// itself, as `notify_auth` does with `query unsigned`, and answers every path,
-// so put it into a site or a `handle` block of its own. Reports of delivery
-// providers go to `POST /receipts/{provider}` and carry that provider's secret
-// instead of a token.
+// NotifyAPI serves the notification API in two dialects: today's, of GOV.UK
+// Notify's client libraries, below `/v2`, and that of early 2016 with its signed
+// requests: `POST /notifications/sms` and `/notifications/email`, `GET
+// /notifications/{id}` and `/notifications`. It authenticates every request by
+// itself, as `notify_auth` does with `query unsigned`, but those for `/_status`
+// and `/openapi.json`, and answers every path, so put it into a site or a
+// `handle` block of its own. Reports of delivery providers go to `POST
+// /receipts/{provider}`, text messages that they have received to `POST
+// /inbound/{provider}`; both carry that provider's secret instead of a token.
 type NotifyAPI struct {
+	// The kind of token that `/notifications` takes: `signed` (the default; the
+	// claims `iss`, `iat`, `req` and, with a body, `pay`) or `v2` (`iss` and
+	// `iat` only, for clients of the years between the two dialects). Below
+	// `/v2` tokens are those of v2 in any case.
+	Dialect string `json:"dialect,omitempty"`
+
+	// Scheme and host, such as `https://notify.example.org`, that addresses in
+	// answers begin with. The default is what the client used: the request's
+	// host, and https when it came by TLS, or what the headers
+	// `X-Forwarded-Proto` and `X-Forwarded-Host` say when they come from one of
+	// the server's `trusted_proxies`. It may be a placeholder.
+	Origin string `json:"origin,omitempty"`
+
 	// A prefix of the path that clients do not sign, such as `/api/endpoint`.
 	// The API is served at the root as well.
 	BasePath string `json:"base_path,omitempty"`
@@ -44,8 +59,9 @@ type NotifyAPI struct {
 	// `max_body`. The default is 64 MiB, or that when it is more.
 	MaxBuffered int64 `json:"max_buffered,omitempty"`
 
-	// Whether the same token, sent again while it is valid, answers the first
-	// 201 instead of sending another notification. The default is true.
+	// Whether the same signed token, sent again while it is valid, or with v2
+	// the same `Idempotency-Key` within 24h, answers the first 201 instead of
+	// sending another notification. The default is true.
 	Idempotent *bool `json:"idempotent,omitempty"`
 
 	// The country (ISO 3166-1) whose phone numbers may be written without a
@@ -88,6 +104,14 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	dialect, err := notifyauth.ParseDialect(n.Dialect)
+	if err != nil {
+		return err
+	}
+	origin, err := newOrigin(n.Origin)
+	if err != nil {
+		return err
+	}
 	auth.Services = n.app.directory
 	auth.Logger = moduleLogger(ctx)
 	signed, err := notifyauth.New(auth)
@@ -103,6 +127,9 @@ func (n *NotifyAPI) Provision(ctx caddy.Context) error {
 		Store:         n.app.handle.Backend(),
 		Directory:     n.app.directory,
 		Senders:       n.app.outlets.senders,
+		EmailFrom:     n.app.outlets.emailFrom,
+		Dialect:       dialect,
+		Origin:        origin,
 		BasePath:      n.BasePath,
 		Leeway:        time.Duration(n.Leeway),
 		NoIdempotency: n.Idempotent != nil && !*n.Idempotent,
@@ -170,7 +197,7 @@ func limitOf(configured *int64) int64 {
 
 func (n *NotifyAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	defer n.app.hold(r.Context())()
-	if h := n.receiptsOf(r); h != nil {
+	if h := n.ofProvider(r); h != nil {
 		h.ServeHTTP(w, r)
 		return nil
 	}
@@ -178,20 +205,25 @@ func (n *NotifyAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhtt
 	return nil
 }
 
-const receiptsPath = "/receipts/"
+const (
+	receiptsPath = "/receipts/"
+	inboundPath  = "/inbound/"
+)
 
-// receiptsOf returns the handler of a provider's reports, nil for any other
+// ofProvider returns the handler of what a provider posts, nil for any other
 // path.
-func (n *NotifyAPI) receiptsOf(r *http.Request) http.Handler {
+func (n *NotifyAPI) ofProvider(r *http.Request) http.Handler {
 	path := original(r).URL.Path
 	if base := strings.TrimSuffix(n.BasePath, "/"); base != "" && strings.HasPrefix(path, base+"/") {
 		path = path[len(base):]
 	}
-	name, ok := strings.CutPrefix(path, receiptsPath)
-	if !ok {
-		return nil
+	if name, ok := strings.CutPrefix(path, receiptsPath); ok {
+		return n.app.outlets.receipts[name]
 	}
-	return n.app.outlets.receipts[name]
+	if name, ok := strings.CutPrefix(path, inboundPath); ok {
+		return n.app.outlets.inbound[name]
+	}
+	return nil
 }
 
 // parseNotifyAPI reads the directive, see UnmarshalCaddyfile.
@@ -203,6 +235,8 @@ func parseNotifyAPI(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 // UnmarshalCaddyfile sets up the handler. Syntax:
 //
 //	notify_api [<matcher>] {
+//		dialect       signed|v2
+//		origin        <scheme and host>
 //		base_path     <path>
 //		leeway        <duration>
 //		max_body      <size>
@@ -233,8 +267,25 @@ func (n *NotifyAPI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return checkConfig(d, cfg, err)
 }
 
+var notifyAPIOptions = []string{
+	"dialect", "origin", "base_path", "leeway", "max_body", "max_buffered",
+	"idempotent", "region", "international", "rate_limit", "daily_limit", "retention",
+}
+
 func (n *NotifyAPI) unmarshalOption(d *caddyfile.Dispenser) error {
 	switch d.Val() {
+	case "dialect":
+		return wordOption(d, &n.Dialect, "signed", "v2")
+	case "origin":
+		if err := textOption(d, &n.Origin); err != nil {
+			return err
+		}
+		if !strings.Contains(n.Origin, "{") {
+			if _, err := newOrigin(n.Origin); err != nil {
+				return d.Err(err.Error())
+			}
+		}
+		return nil
 	case "base_path":
 		return textOption(d, &n.BasePath)
 	case "leeway":
@@ -258,8 +309,7 @@ func (n *NotifyAPI) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "retention":
 		return durationOption(d, &n.Retention)
 	}
-	return unknownOption(d, "notify_api", "base_path", "leeway", "max_body", "max_buffered",
-		"idempotent", "region", "international", "rate_limit", "daily_limit", "retention")
+	return unknownOption(d, "notify_api", notifyAPIOptions...)
 }
 
 // Interface guards

@@ -58,10 +58,17 @@ func (c credentials) get() (service, secret string, err error) {
 		_, service, secret, err = notifyauth.ParseKeyString(key)
 		return service, secret, err
 	}
-	if *c.service == "" || secret == "" {
+	service = *c.service
+	if _, of, _, err := notifyauth.ParseKeyString(secret); err == nil && service == "" {
+		service = of // the key string says it too
+	}
+	if service == "" || secret == "" {
 		return "", "", errors.New("say as whom to sign: --service and --secret, or --key")
 	}
-	return *c.service, secret, nil
+	if secret, err = secretOfKey(service, secret); err != nil {
+		return "", "", fmt.Errorf("the secret: %w", err)
+	}
+	return service, secret, nil
 }
 
 // secretFlag reads @file, and the environment when the flag is empty.
@@ -84,13 +91,14 @@ func secretFlag(value, env string) (string, error) {
 type notifyClient struct {
 	base            *url.URL
 	service, secret string
+	dialect         notifyauth.Dialect
 	http            *http.Client
 }
 
 type clientFlags struct {
 	credentials
-	url, caCert *string
-	insecure    *bool
+	url, caCert, dialect *string
+	insecure             *bool
 }
 
 const defaultURL = "https://localhost:8443"
@@ -104,6 +112,7 @@ func notifyClientFlags(cmd *cobra.Command) clientFlags {
 	return clientFlags{
 		credentials: credentialFlags(cmd),
 		url:         f.String("url", def, "Where the API is; a path in it is the base path, which is not signed ($SIGNPOST_URL)"),
+		dialect:     f.String("dialect", "signed", "Which of the two APIs to call: signed or v2"),
 		caCert:      f.String("cacert", "", "A PEM file with the authority to trust (default: the system's and Caddy's local one)"),
 		insecure:    f.BoolP("insecure", "k", false, "Trust any certificate"),
 	}
@@ -118,6 +127,9 @@ func (f clientFlags) client() (*notifyClient, error) {
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")
 	c := &notifyClient{base: base}
+	if c.dialect, err = notifyauth.ParseDialect(*f.dialect); err != nil {
+		return nil, err
+	}
 	if c.service, c.secret, err = f.get(); err != nil {
 		return nil, err
 	}
@@ -166,23 +178,6 @@ func trustedRoots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// notification is what the API says of one.
-type notification struct {
-	ID          int64  `json:"id"`
-	To          string `json:"to"`
-	Message     string `json:"message,omitempty"`
-	CreatedAt   string `json:"createdAt,omitempty"`
-	SentAt      string `json:"sentAt,omitempty"`
-	DeliveredAt string `json:"deliveredAt,omitempty"`
-	Status      string `json:"status"`
-	Method      string `json:"method"`
-	JobID       int64  `json:"jobId,omitempty"`
-	Sender      string `json:"sender,omitempty"`
-}
-
-// final reports whether the status won't change any more.
-func (n *notification) final() bool { return n.Status == "delivered" || n.Status == "error" }
-
 // answerError is an answer of 400 and above.
 type answerError struct {
 	status int
@@ -196,19 +191,20 @@ func (e *answerError) Error() string {
 // maxAnswer bounds what is read of an answer.
 const maxAnswer = 4 << 20
 
-// call signs and sends one request. path is what is signed.
-func (c *notifyClient) call(ctx context.Context, method, path string, body []byte) (*notification, error) {
+// call signs and sends one request, and decodes the answer. path is what is
+// signed.
+func (c *notifyClient) call(ctx context.Context, method, path string, body []byte, out any) error {
 	token, err := notifyauth.Mint(notifyauth.MintRequest{
-		Service: c.service, Secret: c.secret, IssuedAt: clock(), Method: method, Path: path, Body: body,
+		Service: c.service, Secret: c.secret, IssuedAt: clock(), Dialect: c.dialect, Method: method, Path: path, Body: body,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	u := *c.base
 	u.Path += path
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	if len(body) > 0 {
@@ -217,30 +213,27 @@ func (c *notifyClient) call(ctx context.Context, method, path string, body []byt
 	resp, err := c.http.Do(req)
 	if err != nil {
 		if errors.As(err, new(x509.UnknownAuthorityError)) {
-			return nil, fmt.Errorf("%w (name the authority with --cacert)", err)
+			return fmt.Errorf("%w (name the authority with --cacert)", err)
 		}
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
+		return fmt.Errorf("reading the answer: %w", err)
 	}
 	if resp.StatusCode >= http.StatusBadRequest {
-		return nil, &answerError{resp.StatusCode, strings.TrimSpace(string(answer))}
+		return &answerError{resp.StatusCode, strings.TrimSpace(string(answer))}
 	}
-	var out struct {
-		Notification *notification `json:"notification"`
+	if err := json.Unmarshal(answer, out); err != nil {
+		return c.notTheAPI(resp.StatusCode)
 	}
-	if err := json.Unmarshal(answer, &out); err != nil || out.Notification == nil {
-		return nil, fmt.Errorf("the answer (%d) is not that of a notification API: is %s the right address?", resp.StatusCode, c.base)
-	}
-	return out.Notification, nil
+	return nil
 }
 
-// get asks for one notification.
-func (c *notifyClient) get(ctx context.Context, id string) (*notification, error) {
-	return c.call(ctx, http.MethodGet, "/notifications/"+url.PathEscape(id), nil)
+// notTheAPI says that something else has answered.
+func (c *notifyClient) notTheAPI(status int) error {
+	return fmt.Errorf("the answer (%d) is not that of a notification API: is %s the right address?", status, c.base)
 }
 
 const (
@@ -250,17 +243,17 @@ const (
 
 // wait asks until the status is final, and tells each new one.
 func (c *notifyClient) wait(ctx context.Context, n *notification, tell func(*notification)) (*notification, error) {
-	for pause := firstPoll; !n.final(); pause = min(2*pause, maxPoll) {
+	for pause := firstPoll; !n.final; pause = min(2*pause, maxPoll) {
 		select {
 		case <-ctx.Done():
-			return n, fmt.Errorf("notification %d is still %q: %w", n.ID, n.Status, ctx.Err())
+			return n, fmt.Errorf("notification %s is still %q: %w", n.id, n.status, ctx.Err())
 		case <-time.After(pause):
 		}
-		next, err := c.get(ctx, fmt.Sprint(n.ID))
+		next, err := c.get(ctx, n.id)
 		if err != nil {
 			return n, err
 		}
-		if next.Status != n.Status {
+		if next.status != n.status {
 			tell(next)
 		}
 		n = next

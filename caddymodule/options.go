@@ -146,6 +146,19 @@ func countOption(d *caddyfile.Dispenser, to *int64) error {
 	return nil
 }
 
+// numberOption reads a whole number within limits.
+func numberOption(d *caddyfile.Dispenser, to *int, least, most int) error {
+	name, n := d.Val(), int64(*to)
+	if err := countOption(d, &n); err != nil {
+		return err
+	}
+	if n < int64(least) || n > int64(most) {
+		return d.Errf("%s %d: it must be between %d and %d", name, n, least, most)
+	}
+	*to = int(n)
+	return nil
+}
+
 // unknownOption names the words that would have been right.
 func unknownOption(d *caddyfile.Dispenser, where string, known ...string) error {
 	return d.Errf("%s has no option %q; it has: %s", where, d.Val(), strings.Join(known, ", "))

@@ -23,6 +23,7 @@ func init() {
 		KeySourceURL{},
 		DeliveryLog{},
 		DeliveryWebhook{},
+		DeliverySMTP{},
 		NotifyAuth{},
 		NotifyProvider{},
 		JWKSAuth{},

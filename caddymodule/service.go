@@ -36,6 +36,8 @@ type Service struct {
 	// Where the service is told what became of its notifications. By default it
 	// is told nothing, and asks.
 	Callback *ServiceCallback `json:"callback,omitempty"`
+
+	ServiceOptions
 }
 
 // ServiceKey is one of a service's keys.
@@ -43,14 +45,16 @@ type ServiceKey struct {
 	// The name of the key, unique in its service. It appears in logs.
 	Name string `json:"name"`
 
-	// The secret: at least 32 characters, and not that of another service.
-	// Write a placeholder, `{env.NAME}` or `{file./path}`.
+	// The secret: at least 32 characters, and not that of another service. The
+	// whole key string of Notify's client libraries, `name-service-secret`,
+	// stands for the secret that it ends with. Write a placeholder, `{env.NAME}`
+	// or `{file./path}`.
 	Secret Secret `json:"secret"`
 
-	// What the key may do: `normal` (the default), `team` or `test`. What is
-	// sent with a test key is stored and reported as delivered, and never
-	// reaches a provider. A team key sends as a normal one does; only its rate
-	// limit is counted apart.
+	// What the key may do: `normal` (the default), `team` or `test`. A team key
+	// may send to the service's guest list only. What is sent with a test key is
+	// stored and reported as delivered, or as the recipient stands for, and
+	// never reaches a provider.
 	Type string `json:"type,omitempty"`
 }
 
@@ -85,7 +89,7 @@ func (s *Service) provision(logger *zap.Logger, seen map[string]string) (directo
 	if len(s.Keys) == 0 {
 		return none, fmt.Errorf("service %s has no key: add `key <name> <secret>`", s.ID)
 	}
-	out := directory.Configured{Service: &notifyauth.Service{ID: s.ID, Name: s.Name}}
+	out := directory.Configured{Service: &notifyauth.Service{ID: s.ID, Name: s.Name}, Settings: s.settings()}
 	if s.Name == "" {
 		out.Service.Name = s.ID
 	}
@@ -99,6 +103,9 @@ func (s *Service) provision(logger *zap.Logger, seen map[string]string) (directo
 		secret, err := k.Secret.expandKey(what, logger)
 		if err != nil {
 			return none, err
+		}
+		if secret, err = secretOfKey(s.ID, secret); err != nil {
+			return none, fmt.Errorf("%s: %w", what, err)
 		}
 		if other, ok := seen[secret]; ok && other != s.ID {
 			return none, fmt.Errorf("%s has the secret of service %s: every service needs secrets of its own, or either could act as the other", what, other)
@@ -136,6 +143,12 @@ func (s *Service) provision(logger *zap.Logger, seen map[string]string) (directo
 //		callback <url> <bearer> {
 //			allow_private <host|address|cidr>...
 //		}
+//		sms_sender     <uuid> <text> [default]
+//		reply_to       <uuid> <address> [default]
+//		email_from     <address>
+//		guest_list     <recipient>...
+//		trial
+//		inbound_number <number>...
 //	}
 func unmarshalService(d *caddyfile.Dispenser) (*Service, error) {
 	s := new(Service)
@@ -143,44 +156,51 @@ func unmarshalService(d *caddyfile.Dispenser) (*Service, error) {
 		return nil, d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "name":
-			if !d.AllArgs(&s.Name) {
-				return nil, d.ArgErr()
-			}
-		case "key":
-			args := d.RemainingArgs()
-			if len(args) < 2 || len(args) > 3 {
-				return nil, d.Err("write: key <name> <secret> [normal|team|test]")
-			}
-			k := &ServiceKey{Name: args[0], Secret: Secret(args[1])}
-			if len(args) == 3 {
-				k.Type = args[2]
-				if k.Type != "normal" && k.Type != "team" && k.Type != "test" {
-					return nil, d.Errf("key type %q: it must be normal, team or test", k.Type)
-				}
-			}
-			s.Keys = append(s.Keys, k)
-		case "template":
-			t, err := unmarshalTemplate(d)
-			if err != nil {
-				return nil, err
-			}
-			s.Templates = append(s.Templates, t)
-		case "callback":
-			if s.Callback != nil {
-				return nil, d.Err("callback is given twice")
-			}
-			c, err := unmarshalServiceCallback(d)
-			if err != nil {
-				return nil, err
-			}
-			s.Callback = c
-		default:
-			return nil, unknownOption(d, "service", "name", "key", "template", "callback")
+		if err := s.unmarshalOption(d); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil
+}
+
+func (s *Service) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "name":
+		return textOption(d, &s.Name)
+	case "key":
+		args := d.RemainingArgs()
+		if len(args) < 2 || len(args) > 3 {
+			return d.Err("write: key <name> <secret> [normal|team|test]")
+		}
+		k := &ServiceKey{Name: args[0], Secret: Secret(args[1])}
+		if len(args) == 3 {
+			k.Type = args[2]
+			if k.Type != "normal" && k.Type != "team" && k.Type != "test" {
+				return d.Errf("key type %q: it must be normal, team or test", k.Type)
+			}
+		}
+		s.Keys = append(s.Keys, k)
+	case "template":
+		t, err := unmarshalTemplate(d)
+		if err != nil {
+			return err
+		}
+		s.Templates = append(s.Templates, t)
+	case "callback":
+		if s.Callback != nil {
+			return d.Err("callback is given twice")
+		}
+		var err error
+		s.Callback, err = unmarshalServiceCallback(d)
+		return err
+	default:
+		known, err := s.ServiceOptions.unmarshalOption(d)
+		if err == nil && !known {
+			err = unknownOption(d, "service", append([]string{"name", "key", "template", "callback"}, serviceOptionNames...)...)
+		}
+		return err
+	}
+	return nil
 }
 
 func unmarshalTemplate(d *caddyfile.Dispenser) (*Template, error) {

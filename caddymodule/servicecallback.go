@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -51,7 +53,8 @@ func (c *ServiceCallback) provision(service string, logger *zap.Logger) error {
 	return nil
 }
 
-// newCallbacks makes what calls the services; nil when none wants it.
+// newCallbacks makes what calls the services, those of the configuration and the
+// stored ones.
 func (a *App) newCallbacks() (*delivery.Callbacks, error) {
 	targets := make(map[string]delivery.CallbackTarget)
 	for _, s := range a.Services {
@@ -59,12 +62,32 @@ func (a *App) newCallbacks() (*delivery.Callbacks, error) {
 			targets[s.ID] = s.Callback.target
 		}
 	}
-	if len(targets) == 0 {
-		return nil, nil
+	cfg := delivery.CallbacksConfig{
+		Outbox: a.handle.Backend(), Targets: targets, Stored: a.storedCallbacks,
+		Now: clock, Logger: a.slogger, Observe: observeCallback,
 	}
-	return delivery.NewCallbacks(delivery.CallbacksConfig{
-		Outbox: a.handle.Backend(), Targets: targets, Now: clock, Logger: a.slogger, Observe: observeCallback,
-	})
+	if c := a.Dispatch.Callbacks; c != nil {
+		cfg.Pause, cfg.Factor = time.Duration(c.Pause), c.Factor
+		if c.Retries != nil {
+			if cfg.Retries = *c.Retries; cfg.Retries == 0 {
+				cfg.Retries = -1 // which means none
+			}
+		}
+	}
+	return delivery.NewCallbacks(cfg)
+}
+
+// storedCallbacks returns the callbacks of the stored services.
+func (a *App) storedCallbacks(ctx context.Context) (map[string]delivery.CallbackTarget, error) {
+	stored, err := a.directory.CallbackTargets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]delivery.CallbackTarget, len(stored))
+	for id, c := range stored {
+		out[id] = delivery.CallbackTarget{URL: c.URL, Bearer: string(c.Bearer)}
+	}
+	return out, nil
 }
 
 // unmarshalServiceCallback reads:

@@ -44,6 +44,9 @@ var environment = map[string]string{
 	"TWILIO_SID":           "AC00000000000000000000000000000000",
 	"TWILIO_TOKEN":         "00000000000000000000000000000000",
 	"ACME_TOKEN":           "token",
+	"ACME_INBOUND":         "9d6f2c4e-1f0a-4f5b-8b6e-2f4f6d1c7a05",
+	"SMTP_USER":            "signpost",
+	"SMTP_PASSWORD":        "password",
 	"CARD_PASSWORD":        "password",
 	"CARD_PIN":             "1234",
 	"ACME_RECEIPTS":        "9d6f2c4e-1f0a-4f5b-8b6e-2f4f6d1c7a03",
@@ -260,6 +263,9 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 		{"storage_sqlite.md", "{\n signpost {\n storage sqlite {\n bogus\n }\n }\n}"},
 		{"delivery_webhook.md", "{\n signpost {\n delivery sms webhook {\n bogus\n }\n }\n}"},
 		{"delivery_webhook.md", "{\n signpost {\n delivery sms webhook {\n receipts {\n bogus\n }\n }\n }\n}"},
+		{"delivery_webhook.md", "{\n signpost {\n delivery sms webhook {\n inbound {\n bogus\n }\n }\n }\n}"},
+		{"delivery_smtp.md", "{\n signpost {\n delivery email smtp x {\n bogus\n }\n }\n}"},
+		{"signpost.md", "{\n signpost {\n dispatch {\n callbacks {\n bogus\n }\n }\n }\n}"},
 	} {
 		_, err := adapt(c.caddyfile)
 		require.Error(t, err)

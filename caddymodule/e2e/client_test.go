@@ -100,8 +100,9 @@ func (c *client) do(method, path string, body []byte) (answer, error) {
 	return c.doAs(authorization, method, path, body)
 }
 
-// doAs sends a request with any value of the Authorization header.
-func (c *client) doAs(authorization, method, path string, body []byte) (answer, error) {
+// doAs sends a request with any value of the Authorization header; header holds
+// names and values of others in turn.
+func (c *client) doAs(authorization, method, path string, body []byte, header ...string) (answer, error) {
 	req, err := http.NewRequest(method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
@@ -111,6 +112,9 @@ func (c *client) doAs(authorization, method, path string, body []byte) (answer, 
 	}
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

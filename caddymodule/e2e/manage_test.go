@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/signpost-gateway/signpost/handlers/storage"
 )
 
 func TestStoredServices(t *testing.T) {
@@ -42,8 +44,8 @@ func TestStoredServices(t *testing.T) {
 			"--id", "8", "--type", "email", "--subject", "Hello")
 		require.Zero(t, out.code, out.all())
 		list := s.ok(t, "signpost", "template", "list", id)
-		assert.Regexp(t, `(?m)^7 +2 +sms +Greeting +New \(\(code\)\)$`, list)
-		assert.Regexp(t, `(?m)^8 +1 +email +Dear \(\(name\)\)…$`, list)
+		assert.Regexp(t, `(?m)^7 +`+storage.TemplateUUID(id, "7").String()+` +2 +sms +- +Greeting +New \(\(code\)\)$`, list)
+		assert.Regexp(t, `(?m)^8 +`+storage.TemplateUUID(id, "8").String()+` +1 +email +- +Dear \(\(name\)\)…$`, list)
 		out = s.run(t, "signpost", "template", "put", id, "no end ((", "--id", "9", "--type", "letter")
 		assert.NotZero(t, out.code)
 	})

@@ -3,6 +3,8 @@ package webhook
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -11,11 +13,11 @@ type Preset string
 
 // The presets.
 const (
-	// Generic is a JSON object with to, message, reference, channel and, for
-	// emails, subject.
+	// Generic is a JSON object with to, message, reference and channel, and with
+	// subject, from, reply_to and unsubscribe_url where the message has them.
 	Generic Preset = "generic"
-	// FormPost is a form with the same fields, and from if there is one. Such
-	// APIs mostly want Basic authentication.
+	// FormPost is a form with the same fields. Such APIs mostly want Basic
+	// authentication.
 	FormPost Preset = "form"
 	// Twilio is Twilio's Messages resource and what imitates it: a form with To,
 	// From or MessagingServiceSid, Body and StatusCallback, posted to
@@ -25,24 +27,20 @@ const (
 )
 
 // filled returns the configuration with what its preset says, and the members
-// that it adds to the default ones.
-func (cfg Config) filled() (Config, map[string]string, error) {
+// that join its fields.
+func (cfg Config) filled() (Config, []member, error) {
+	if own := cfg.Body + strings.Join(slices.Collect(maps.Values(cfg.Fields)), ""); cfg.Preset != Twilio && cfg.From != "" && own != "" && !strings.Contains(own, "{from}") {
+		return cfg, nil, errors.New("webhook: from is given, and the fields or body have no {from} to hold it")
+	}
 	switch cfg.Preset {
 	case "", Generic:
-		if cfg.From != "" {
-			return cfg, nil, errors.New("webhook: the preset generic sends no from; write it into fields or body")
-		}
 		return cfg, nil, cfg.onlyTwilio()
 	case FormPost:
 		if cfg.Body != "" || cfg.Format == JSON {
 			return cfg, nil, errors.New("webhook: the preset form excludes a body document and the format json")
 		}
 		cfg.Format = Form
-		var extra map[string]string
-		if cfg.From != "" {
-			extra = map[string]string{"from": literal(cfg.From)}
-		}
-		return cfg, extra, cfg.onlyTwilio()
+		return cfg, nil, cfg.onlyTwilio()
 	case Twilio:
 		return cfg.filledTwilio()
 	}

@@ -1,9 +1,11 @@
 package webhook
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // G505: Twilio's choice
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -98,6 +100,15 @@ func TestTwilio(t *testing.T) {
 		"To": {message.To}, "From": {"+15017122661"}, "Body": {message.Body}, "StatusCallback": {twilioHook},
 	}, form)
 
+	// The message's own sender goes before.
+	m := message
+	m.From = "BOOKING"
+	_, err = newProvider(t, twilioConfig(s)).Send(t.Context(), m)
+	require.NoError(t, err)
+	form, err = url.ParseQuery(s.requests()[1].body)
+	require.NoError(t, err)
+	assert.Equal(t, "BOOKING", form.Get("From"))
+
 	// A messaging service, the key of an API user, the whole path, no receipts.
 	cfg := twilioConfig(s)
 	cfg.From, cfg.Account, cfg.StatusCallback, cfg.DeliveredOnAccept = "MG0123456789abcdef0123456789abcdef", twilioSID, "", true
@@ -105,9 +116,15 @@ func TestTwilio(t *testing.T) {
 	sent, err = newProvider(t, cfg).Send(t.Context(), message)
 	require.NoError(t, err)
 	assert.Equal(t, delivery.Sent{Reference: sid, Delivered: true}, sent)
-	form, err = url.ParseQuery(s.requests()[1].body)
+	form, err = url.ParseQuery(s.requests()[2].body)
 	require.NoError(t, err)
 	assert.Equal(t, url.Values{"To": {message.To}, "MessagingServiceSid": {cfg.From}, "Body": {message.Body}}, form)
+
+	_, err = newProvider(t, cfg).Send(t.Context(), m)
+	require.NoError(t, err)
+	form, err = url.ParseQuery(s.requests()[3].body)
+	require.NoError(t, err)
+	assert.Equal(t, url.Values{"To": {message.To}, "From": {"BOOKING"}, "Body": {message.Body}}, form, "instead of the service")
 
 	cfg = twilioConfig(s)
 	cfg.URL = ""
@@ -130,6 +147,10 @@ func TestTwilioFailures(t *testing.T) {
 		"unsubscribed":          {`{"code":21610,"message":"x","status":400}`, nil, "the provider answered 400 (error 21610)", true},
 		"sender not ours":       {`{"code":21606,"message":"x","status":400}`, nil, "the provider answered 400 (error 21606)", false},
 		"queue full":            {`{"code":21611,"message":"x","status":400}`, nil, "the provider answered 400 (error 21611)", false},
+		"landline":              {`{"code":21635,"message":"x","status":400}`, nil, "the provider answered 400 (error 21635)", true},
+		"too long":              {`{"code":21617,"message":"x","status":400}`, nil, "the provider answered 400 (error 21617)", true},
+		"a country not enabled": {`{"code":21408,"message":"x","status":400}`, nil, "the provider answered 400 (error 21408)", false},
+		"an error yet unknown":  {`{"code":29999,"message":"x","status":400}`, nil, "the provider answered 400 (error 29999)", false},
 		"wrong token":           {`{}`, func(c *Config) { c.Password = "x" }, "the provider answered 401 (error 20003)", false},
 		"wrong account":         {`{}`, func(c *Config) { c.Account = "AC1" }, "the provider answered 404 (error 20404)", false},
 		"failed at once":        {`{"sid":"SM1","status":"failed","error_code":30007}`, nil, "the provider took the message and reported failed (error 30007)", false},
@@ -221,14 +242,61 @@ func sentByTwilio(t *testing.T, sid string) (*memory.Store, storage.Notification
 	return store, c.Notification
 }
 
-// A message goes out, and its status callbacks come back, signed.
-func TestTwilioReceipts(t *testing.T) {
-	store, n := sentByTwilio(t, "SM1")
+func newReceipts(t *testing.T, store *memory.Store) *delivery.Receipts {
+	t.Helper()
 	cfg, err := TwilioReceipts(twilioHook, twilioToken)
 	require.NoError(t, err)
 	cfg.Outbox, cfg.Sender = store, "twilio"
 	h, err := delivery.NewReceipts(cfg)
 	require.NoError(t, err)
+	return h
+}
+
+// A message comes in, signed, and nothing is sent back.
+func TestTwilioInbound(t *testing.T) {
+	store := memory.New()
+	require.NoError(t, store.Open(t.Context()))
+	cfg, err := TwilioInbound(twilioHook, twilioToken)
+	require.NoError(t, err)
+	cfg.Store, cfg.Provider = store, "twilio"
+	cfg.ServiceOf = func(_ context.Context, number string) (string, error) {
+		if number != "+18005551212" {
+			return "", storage.ErrNotFound
+		}
+		return "a", nil
+	}
+	h, err := delivery.NewInbound(cfg)
+	require.NoError(t, err)
+	form := url.Values{
+		"MessageSid": {"SM1"}, "SmsSid": {"SM1"}, "AccountSid": {twilioSID}, "From": {"+14158675309"}, "To": {"+18005551212"},
+		"Body": {"Yes, please ✓"}, "NumMedia": {"0"}, "NumSegments": {"1"}, "ApiVersion": {"2010-04-01"},
+	}
+	for token, want := range map[string]int{"other": http.StatusForbidden, twilioToken: http.StatusOK} {
+		r := httptest.NewRequest(http.MethodPost, "/inbound/twilio", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("X-Twilio-Signature", signTwilio(twilioHook, token, form))
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		assert.Equal(t, want, rec.Code)
+		if want == http.StatusOK {
+			assert.Equal(t, "<Response></Response>", rec.Body.String())
+			assert.Equal(t, "text/xml", rec.Header().Get("Content-Type"))
+		}
+	}
+	got, err := store.Inbound(t.Context(), storage.InboundQuery{ServiceID: "a"})
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	assert.Equal(t, "Yes, please ✓", got[0].Content)
+	assert.Equal(t, "+14158675309", got[0].UserNumber)
+	assert.Equal(t, "SM1", got[0].Reference)
+	_, err = TwilioInbound("/inbound", twilioToken)
+	require.Error(t, err)
+}
+
+// A message goes out, and its status callbacks come back, signed.
+func TestTwilioReceipts(t *testing.T) {
+	store, n := sentByTwilio(t, "SM1")
+	h := newReceipts(t, store)
 	post := func(form url.Values, token string) int {
 		body := form.Encode()
 		r := httptest.NewRequest(http.MethodPost, "/receipts/twilio", strings.NewReader(body))
@@ -261,6 +329,26 @@ func TestTwilioReceipts(t *testing.T) {
 	got := state()
 	assert.Equal(t, storage.StatusTemporaryFailure, got.Status, "forward only")
 	assert.Equal(t, "30003", got.Reason)
+	for i, tc := range []struct {
+		status, code string
+		want         storage.Status
+	}{
+		{"undelivered", "30005", storage.StatusPermanentFailure},
+		{"undelivered", "30007", storage.StatusTemporaryFailure},
+		{"failed", "30001", storage.StatusTechnicalFailure},
+		{"failed", "21610", storage.StatusPermanentFailure},
+		{"canceled", "", storage.StatusTechnicalFailure},
+		{"read", "", storage.StatusDelivered},
+	} {
+		sid := fmt.Sprintf("SM%d", 100+i)
+		store, n = sentByTwilio(t, sid)
+		h = newReceipts(t, store)
+		f := form(tc.status)
+		f.Set("MessageSid", sid)
+		f.Set("ErrorCode", tc.code)
+		assert.Equal(t, http.StatusNoContent, post(f, twilioToken))
+		assert.Equal(t, tc.want, state().Status, "%s %s", tc.status, tc.code)
+	}
 	f := form("delivered")
 	f.Set("MessageSid", uuid.NewString())
 	assert.Equal(t, http.StatusNotFound, post(f, twilioToken))
@@ -283,7 +371,8 @@ func TestPresetsAreChecked(t *testing.T) {
 	}
 	for want, change := range map[string]func(*Config){
 		`unknown preset "x"`:                   func(c *Config) { c.Preset = "x" },
-		"generic sends no from":                func(c *Config) { c.From = "x" },
+		"have no {from} to hold it":            func(c *Config) { c.From, c.Fields = "x", map[string]string{"to": "{to}"} },
+		"or body have no {from}":               func(c *Config) { c.From, c.Body = "x", `{"to":"{to}"}` },
 		"belong to the preset twilio":          func(c *Config) { c.StatusCallback = twilioHook },
 		"preset form excludes":                 func(c *Config) { c.Preset, c.Format = FormPost, JSON },
 		"user name without a colon":            func(c *Config) { c.Username = "a:b" },

@@ -21,13 +21,16 @@ var placeholders = map[string]func(delivery.Message) string{
 	"subject":   func(m delivery.Message) string { return m.Subject },
 	"reference": func(m delivery.Message) string { return m.Reference },
 	"sender":    func(m delivery.Message) string { return m.Sender },
+	"from":      func(m delivery.Message) string { return m.From },
+	"reply_to":  func(m delivery.Message) string { return m.ReplyTo },
 	"service": func(m delivery.Message) string {
 		if m.ServiceName != "" {
 			return m.ServiceName
 		}
 		return m.ServiceID
 	},
-	"channel": func(m delivery.Message) string { return string(m.Channel) },
+	"channel":         func(m delivery.Message) string { return string(m.Channel) },
+	"unsubscribe_url": func(m delivery.Message) string { return m.UnsubscribeURL },
 }
 
 // text is a parsed template: literals and placeholders in turn. Values are
@@ -91,24 +94,35 @@ type payload interface {
 	contentType() string
 }
 
-// defaultFields make the body when none is configured; emails also have a
-// subject.
+// defaultFields make the body when none is configured.
 var defaultFields = map[string]string{
 	"to": "{to}", "message": "{message}", "reference": "{reference}", "channel": "{channel}",
 }
 
-// extra are members that a preset adds to the default ones.
-func parsePayload(format Format, fields, extra map[string]string, body string) (payload, error) {
+// member is one that a body has only when it has a value.
+type member struct {
+	name  string
+	value func(delivery.Message) string // empty: left out
+}
+
+// defaultMembers join defaultFields.
+var defaultMembers = []member{
+	{"subject", placeholders["subject"]},
+	{"from", placeholders["from"]},
+	{"reply_to", placeholders["reply_to"]},
+	{"unsubscribe_url", placeholders["unsubscribe_url"]},
+}
+
+func parsePayload(format Format, fields map[string]string, members []member, body string) (payload, error) {
 	if body != "" {
 		if format == Form || len(fields) > 0 {
 			return nil, errors.New("webhook: a body document is JSON and excludes fields")
 		}
 		return parseDocument(body)
 	}
-	p := fieldsPayload{form: format == Form, subject: len(fields) == 0, fields: make(map[string]text)}
+	p := fieldsPayload{form: format == Form, members: members, fields: make(map[string]text)}
 	if len(fields) == 0 {
-		fields = maps.Clone(defaultFields)
-		maps.Copy(fields, extra)
+		fields, p.members = defaultFields, defaultMembers
 	}
 	for name, template := range fields {
 		t, err := parseText(template)
@@ -126,17 +140,19 @@ func parsePayload(format Format, fields, extra map[string]string, body string) (
 // fieldsPayload is a flat object or a form.
 type fieldsPayload struct {
 	fields  map[string]text
+	members []member
 	form    bool
-	subject bool // add the subject of emails
 }
 
 func (p fieldsPayload) render(m delivery.Message) ([]byte, error) {
-	out := make(map[string]string, len(p.fields)+1)
+	out := make(map[string]string, len(p.fields)+len(p.members))
 	for name, t := range p.fields {
 		out[name] = t.fill(m)
 	}
-	if p.subject && m.Subject != "" {
-		out["subject"] = m.Subject
+	for _, o := range p.members {
+		if value := o.value(m); value != "" {
+			out[o.name] = value
+		}
 	}
 	if !p.form {
 		return marshal(out)

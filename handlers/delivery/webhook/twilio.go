@@ -20,7 +20,27 @@ import (
 // twilioAPI is where the Messages resource is unless configured otherwise.
 const twilioAPI = "https://api.twilio.com"
 
-func (cfg Config) filledTwilio() (Config, map[string]string, error) {
+// serviceSID reports whether a sender is a messaging service.
+func serviceSID(from string) bool { return strings.HasPrefix(from, "MG") && len(from) == 34 }
+
+// twilioMembers name the sender: either a number or name, or a messaging service
+// that chooses one.
+var twilioMembers = []member{
+	{"From", func(m delivery.Message) string {
+		if serviceSID(m.From) {
+			return ""
+		}
+		return m.From
+	}},
+	{"MessagingServiceSid", func(m delivery.Message) string {
+		if serviceSID(m.From) {
+			return m.From
+		}
+		return ""
+	}},
+}
+
+func (cfg Config) filledTwilio() (Config, []member, error) {
 	if cfg.Account == "" {
 		cfg.Account = cfg.Username
 	}
@@ -50,12 +70,10 @@ func (cfg Config) filledTwilio() (Config, map[string]string, error) {
 	if strings.Trim(u.Path, "/") == "" {
 		cfg.URL = u.JoinPath("2010-04-01", "Accounts", cfg.Account, "Messages.json").String()
 	}
+	var members []member
 	if len(cfg.Fields) == 0 {
-		from := "From"
-		if strings.HasPrefix(cfg.From, "MG") && len(cfg.From) == 34 {
-			from = "MessagingServiceSid"
-		}
-		cfg.Fields = map[string]string{"To": "{to}", from: literal(cfg.From), "Body": "{message}"}
+		// The parameters of www.twilio.com/docs/messaging/api/message-resource.
+		cfg.Fields, members = map[string]string{"To": "{to}", "Body": "{message}"}, twilioMembers
 		if cfg.StatusCallback != "" {
 			cfg.Fields["StatusCallback"] = literal(cfg.StatusCallback)
 		}
@@ -64,22 +82,28 @@ func (cfg Config) filledTwilio() (Config, map[string]string, error) {
 	if cfg.ReferencePath == "" {
 		cfg.ReferencePath = "sid"
 	}
-	return cfg, nil, nil
+	return cfg, members, nil
 }
 
-// twilioMendable are the errors that Twilio answers by 400 although another
-// attempt, or another provider, may succeed: they speak of the sender, the
-// account or the load, and not of the message or its recipient.
-var twilioMendable = []int{
-	20429,                             // too many requests
-	21212,                             // invalid From
-	21603,                             // From is missing
-	21606,                             // From is not the account's
-	21608,                             // recipient not verified, in a trial account
-	21611,                             // the sender's queue is full
-	21659,                             // From is not a number of the account
-	21660,                             // From and account don't match
-	21701, 21702, 21703, 21704, 21705, // the messaging service is not usable
+// twilioFinal are the errors that speak of the message or its recipient, so that
+// no other attempt can succeed, each described at
+// www.twilio.com/docs/api/errors/<code>. All others, such as 21606 (the sender
+// isn't the account's), 21608 (a trial account), 21611 (the sender's queue is
+// full) and 21701 (no such messaging service), can be mended by the operator or
+// by time, or another provider may do better. Twilio adds new codes from time to
+// time, and a failure must not be blamed on a recipient without reason.
+var twilioFinal = []int{
+	21211, // the recipient is not a valid number
+	21265, // the recipient is a short code
+	21266, // the recipient is the sender
+	21604, // no recipient
+	21610, // the recipient has unsubscribed
+	21614, // the recipient is not a mobile number
+	21635, // the recipient is a landline
+	21602, // no text
+	21605, // the text is too long for the old API
+	21617, // the text is too long
+	21658, // a parameter is too long
 }
 
 // twilioAnswer is the part of Twilio's answers that matters here.
@@ -104,7 +128,7 @@ func explainTwilio(e *delivery.SendError, answer []byte) bool {
 		return false
 	}
 	e.Reason += fmt.Sprintf(" (error %d)", code)
-	return slices.Contains(twilioMendable, code)
+	return !slices.Contains(twilioFinal, code)
 }
 
 // twilioFailure finds messages that Twilio stored and failed at once.
@@ -121,32 +145,79 @@ func twilioFailure(answer []byte) error {
 	return e
 }
 
+// twilioStatuses are the words of a status callback that differ from the usual
+// ones (www.twilio.com/docs/messaging/api/message-resource): what failed has not
+// left Twilio, because of a full queue or a suspended account, while what is
+// undelivered was refused further on.
+var twilioStatuses = map[string]storage.Status{
+	"scheduled": storage.StatusSending,
+	"read":      storage.StatusDelivered,
+	"canceled":  storage.StatusTechnicalFailure,
+	"failed":    storage.StatusTechnicalFailure,
+}
+
+// twilioReasons are the error codes that say more than failed or undelivered.
+var twilioReasons = map[string]storage.Status{
+	"21610": storage.StatusPermanentFailure, // the recipient has unsubscribed
+	"30003": storage.StatusTemporaryFailure, // the handset can't be reached
+	"30005": storage.StatusPermanentFailure, // the number is not known to its network
+	"30006": storage.StatusPermanentFailure, // a landline
+}
+
 // TwilioReceipts returns the part of the configuration of delivery.Receipts
 // that Twilio's status callbacks need: forms with MessageSid, MessageStatus and
 // ErrorCode, signed in X-Twilio-Signature with the account's token. callback is
 // the StatusCallback of the Config, by which the signature is checked: it must
 // be the very URL that Twilio calls, whatever stands in front of this server.
 func TwilioReceipts(callback string, tokens ...string) (delivery.ReceiptsConfig, error) {
-	u, err := url.Parse(callback)
-	if err != nil || u.Host == "" {
-		return delivery.ReceiptsConfig{}, errors.New("webhook: the status callback is not an absolute URL")
+	signed, err := twilioCheck(callback, tokens)
+	if err != nil {
+		return delivery.ReceiptsConfig{}, err
 	}
-	if len(tokens) == 0 || slices.Contains(tokens, "") {
-		return delivery.ReceiptsConfig{}, errors.New("webhook: Twilio's receipts are checked by the account's token, which is missing")
-	}
-	targets := twilioTargets(u)
 	return delivery.ReceiptsConfig{
-		Signed: func(r *http.Request, body []byte) bool {
-			return twilioSigned(r.Header.Values("X-Twilio-Signature"), targets, tokens, body)
-		},
+		Signed:         signed,
 		ReferenceField: "MessageSid",
 		StatusField:    "MessageStatus",
 		ReasonField:    "ErrorCode",
-		StatusMap: map[string]storage.Status{
-			"scheduled": storage.StatusSending,
-			"read":      storage.StatusDelivered,
-			"canceled":  storage.StatusTechnicalFailure,
-		},
+		StatusMap:      twilioStatuses,
+		ReasonMap:      twilioReasons,
+	}, nil
+}
+
+// TwilioInbound returns the part of the configuration of delivery.Inbound that
+// Twilio's incoming messages need
+// (www.twilio.com/docs/messaging/guides/webhook-request): forms with MessageSid,
+// From, To and Body, signed as its receipts are. callback is the URL that Twilio
+// has for the number, which it calls by POST. The answer tells it to send nothing
+// back.
+func TwilioInbound(callback string, tokens ...string) (delivery.InboundConfig, error) {
+	signed, err := twilioCheck(callback, tokens)
+	if err != nil {
+		return delivery.InboundConfig{}, err
+	}
+	return delivery.InboundConfig{
+		Signed:         signed,
+		FromField:      "From",
+		ToField:        "To",
+		MessageField:   "Body",
+		ReferenceField: "MessageSid",
+		Answer:         "<Response></Response>",
+		AnswerType:     "text/xml",
+	}, nil
+}
+
+// twilioCheck returns the check of signatures of what Twilio posts to a URL.
+func twilioCheck(callback string, tokens []string) (func(r *http.Request, body []byte) bool, error) {
+	u, err := url.Parse(callback)
+	if err != nil || u.Host == "" {
+		return nil, errors.New("webhook: the URL that Twilio calls is not an absolute one")
+	}
+	if len(tokens) == 0 || slices.Contains(tokens, "") {
+		return nil, errors.New("webhook: what Twilio posts is checked by the account's token, which is missing")
+	}
+	targets := twilioTargets(u)
+	return func(r *http.Request, body []byte) bool {
+		return twilioSigned(r.Header.Values("X-Twilio-Signature"), targets, tokens, body)
 	}, nil
 }
 
@@ -167,9 +238,9 @@ func twilioTargets(u *url.URL) []string {
 	return []string{own, other.String()}
 }
 
-// twilioSigned checks a signature: the base64 of the HMAC-SHA1, under the
-// account's token, of the URL followed by the form's names and values, sorted
-// by name.
+// twilioSigned checks a signature as www.twilio.com/docs/usage/webhooks/webhooks-security
+// describes it: the base64 of the HMAC-SHA1, under the account's token, of the
+// URL followed by the form's names and values, sorted by name.
 func twilioSigned(lines, targets, tokens []string, body []byte) bool {
 	if len(lines) != 1 {
 		return false

@@ -51,9 +51,8 @@ type Config struct {
 	Username, Password string
 	// Account is the SID of a Twilio account; default Username.
 	Account string
-	// From is the number or name that recipients see, or with Twilio also the SID
-	// of a messaging service. Of the presets, Form and Twilio send it; Fields and
-	// Body can hold it as it is.
+	// From is the number, name or address that recipients see, or with Twilio also
+	// the SID of a messaging service: of messages that have none of their own.
 	From string
 	// StatusCallback is the URL to which Twilio is to post its receipts, see
 	// TwilioReceipts.
@@ -66,10 +65,10 @@ type Config struct {
 	// Format is JSON (default) or Form.
 	Format Format
 	// Fields are the members of the body, by name, with the placeholders {to},
-	// {message}, {subject}, {reference}, {sender}, {service} and {channel}.
-	// Values are inserted as they are, after the template was read, and
-	// escaped as the format needs it. Default: to, message, reference,
-	// channel, and for emails subject.
+	// {message}, {subject}, {reference}, {from}, {reply_to}, {unsubscribe_url},
+	// {sender}, {service} and {channel}. Values are inserted as they are, after
+	// the template was read, and escaped as the format needs it. Default: those
+	// of the preset.
 	Fields map[string]string
 	// Body is a JSON document whose strings are such templates, for APIs that
 	// need more than a flat object. It excludes Fields and Form.
@@ -101,6 +100,7 @@ type Provider struct {
 	host        string // of a configured Host header
 	idempotency string
 	payload     payload
+	from        string
 	expect      []int
 	timeout     time.Duration
 	path        field.Path
@@ -114,7 +114,7 @@ var _ delivery.Provider = (*Provider)(nil)
 
 // New checks the configuration. It calls nobody.
 func New(cfg Config) (*Provider, error) {
-	cfg, extra, err := cfg.filled()
+	cfg, members, err := cfg.filled()
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +125,7 @@ func New(cfg Config) (*Provider, error) {
 	p := &Provider{
 		url:       cfg.URL,
 		method:    cfg.Method,
+		from:      cfg.From,
 		expect:    cfg.Expect,
 		timeout:   cfg.Timeout,
 		delivered: cfg.DeliveredOnAccept,
@@ -157,7 +158,7 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Format != "" && cfg.Format != JSON && cfg.Format != Form {
 		return nil, fmt.Errorf("webhook: unknown format %q, known are json and form", cfg.Format)
 	}
-	if p.payload, err = parsePayload(cfg.Format, cfg.Fields, extra, cfg.Body); err != nil {
+	if p.payload, err = parsePayload(cfg.Format, cfg.Fields, members, cfg.Body); err != nil {
 		return nil, err
 	}
 	if err := p.setHeaders(cfg); err != nil {
@@ -242,6 +243,9 @@ func (p *Provider) Close() error {
 
 // Send posts the message. Its errors are of type *delivery.SendError.
 func (p *Provider) Send(ctx context.Context, m delivery.Message) (delivery.Sent, error) {
+	if m.From == "" {
+		m.From = p.from
+	}
 	body, err := p.payload.render(m)
 	if err != nil {
 		return delivery.Sent{}, &delivery.SendError{Permanent: true, Reason: "the message can't be written as a request", Err: err}

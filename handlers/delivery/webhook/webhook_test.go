@@ -126,6 +126,36 @@ func TestDefaultRequest(t *testing.T) {
 	assert.Contains(t, s.requests()[1].body, `"subject":"Hi"`)
 }
 
+// Senders and answers' addresses go along where the message has them, and a
+// configured sender stands in for one.
+func TestSenders(t *testing.T) {
+	s := newStub(t, status(202))
+	own := message
+	own.Channel, own.To, own.Subject = storage.Email, "jane@example.org", "Hi"
+	own.From, own.ReplyTo, own.UnsubscribeURL = "booking@example.org", "help@example.org", "https://example.org/u"
+	const fields = `{"to":"jane@example.org","message":"He said \"{to}\" & <left>\nü","reference":"0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b","channel":"email",` +
+		`"subject":"Hi","from":"booking@example.org","reply_to":"help@example.org","unsubscribe_url":"https://example.org/u"}`
+	for i, tc := range []struct {
+		cfg  Config
+		m    delivery.Message
+		want string
+	}{
+		{Config{}, own, fields},
+		{Config{From: "other@example.org"}, own, fields},
+		{
+			Config{From: "ACME"}, message,
+			`{"to":"+447700900417","message":"He said \"{to}\" & <left>\nü","reference":"0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b","channel":"sms","from":"ACME"}`,
+		},
+		{Config{From: "ACME", Fields: map[string]string{"f": "<{from}>", "r": "{reply_to}"}}, message, `{"f":"<ACME>","r":""}`},
+		{Config{Body: `{"f":["{from}","{reply_to}","{unsubscribe_url}"]}`}, own, `{"f":["booking@example.org","help@example.org","https://example.org/u"]}`},
+	} {
+		tc.cfg.URL = s.URL
+		_, err := newProvider(t, tc.cfg).Send(t.Context(), tc.m)
+		require.NoError(t, err)
+		assert.JSONEq(t, tc.want, s.requests()[i].body)
+	}
+}
+
 func TestBodies(t *testing.T) {
 	s := newStub(t, status(200))
 	for name, tc := range map[string]struct {
@@ -278,30 +308,30 @@ func TestTLS(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"the URL can't be parsed":              func(c *Config) { c.URL = "https://s3cret\x7f@x/" },
-		"must begin with https://":             func(c *Config) { c.URL = "" },
-		"plain http":                           func(c *Config) { c.URL = "http://sms.example.org/" },
-		"it must be POST, PUT or PATCH":        func(c *Config) { c.Method = "GET" },
-		"time-out must not be negative":        func(c *Config) { c.Timeout = -1 },
-		"expected status 99":                   func(c *Config) { c.Expect = []int{99} },
-		"expected status 500":                  func(c *Config) { c.Expect = []int{500} },
-		`unknown format "xml"`:                 func(c *Config) { c.Format = "xml" },
-		"unknown placeholder {text}":           func(c *Config) { c.Fields = map[string]string{"a": "{text}"} },
-		"known are {channel}, {message}, {ref": func(c *Config) { c.Fields = map[string]string{"a": "{}"} },
-		"a lone brace":                         func(c *Config) { c.Fields = map[string]string{"a": "x}"} },
-		"lone brace; write {{":                 func(c *Config) { c.Fields = map[string]string{"a": "{to"} },
-		"a field has no name":                  func(c *Config) { c.Fields = map[string]string{"": "x"} },
-		"excludes fields":                      func(c *Config) { c.Body, c.Format = "{}", Form },
-		"a body document is JSON and excludes": func(c *Config) { c.Body, c.Fields = "{}", map[string]string{"a": "b"} },
-		"the body is not JSON":                 func(c *Config) { c.Body = `{"a":{to}}` },
-		"something after its JSON value":       func(c *Config) { c.Body = `{} {}` },
-		`body: "a": "b": unknown placeholder`:  func(c *Config) { c.Body = `{"a":{"b":["{x}"]}}` },
-		`"a b" is not a header name`:           func(c *Config) { c.Headers = map[string]string{"a b": "x"} },
-		`header "X-Key" holds a control`:       func(c *Config) { c.Headers = map[string]string{"X-Key": "s3cret\r\nX: y"} },
-		"set by the connection itself":         func(c *Config) { c.Headers = map[string]string{"content-length": "1"} },
-		`"x y" is not a header name`:           func(c *Config) { c.IdempotencyHeader = "x y" },
-		"names joined by dots":                 func(c *Config) { c.ReferencePath = "a..b" },
-		"is not a host name":                   func(c *Config) { c.Outgoing.AllowPrivate = []string{""} },
+		"the URL can't be parsed":                      func(c *Config) { c.URL = "https://s3cret\x7f@x/" },
+		"must begin with https://":                     func(c *Config) { c.URL = "" },
+		"plain http":                                   func(c *Config) { c.URL = "http://sms.example.org/" },
+		"it must be POST, PUT or PATCH":                func(c *Config) { c.Method = "GET" },
+		"time-out must not be negative":                func(c *Config) { c.Timeout = -1 },
+		"expected status 99":                           func(c *Config) { c.Expect = []int{99} },
+		"expected status 500":                          func(c *Config) { c.Expect = []int{500} },
+		`unknown format "xml"`:                         func(c *Config) { c.Format = "xml" },
+		"unknown placeholder {text}":                   func(c *Config) { c.Fields = map[string]string{"a": "{text}"} },
+		"known are {channel}, {from}, {message}, {ref": func(c *Config) { c.Fields = map[string]string{"a": "{}"} },
+		"a lone brace":                                 func(c *Config) { c.Fields = map[string]string{"a": "x}"} },
+		"lone brace; write {{":                         func(c *Config) { c.Fields = map[string]string{"a": "{to"} },
+		"a field has no name":                          func(c *Config) { c.Fields = map[string]string{"": "x"} },
+		"excludes fields":                              func(c *Config) { c.Body, c.Format = "{}", Form },
+		"a body document is JSON and excludes":         func(c *Config) { c.Body, c.Fields = "{}", map[string]string{"a": "b"} },
+		"the body is not JSON":                         func(c *Config) { c.Body = `{"a":{to}}` },
+		"something after its JSON value":               func(c *Config) { c.Body = `{} {}` },
+		`body: "a": "b": unknown placeholder`:          func(c *Config) { c.Body = `{"a":{"b":["{x}"]}}` },
+		`"a b" is not a header name`:                   func(c *Config) { c.Headers = map[string]string{"a b": "x"} },
+		`header "X-Key" holds a control`:               func(c *Config) { c.Headers = map[string]string{"X-Key": "s3cret\r\nX: y"} },
+		"set by the connection itself":                 func(c *Config) { c.Headers = map[string]string{"content-length": "1"} },
+		`"x y" is not a header name`:                   func(c *Config) { c.IdempotencyHeader = "x y" },
+		"names joined by dots":                         func(c *Config) { c.ReferencePath = "a..b" },
+		"is not a host name":                           func(c *Config) { c.Outgoing.AllowPrivate = []string{""} },
 	} {
 		cfg := Config{URL: "https://sms.example.org/"}
 		change(&cfg)
