@@ -139,9 +139,10 @@ run_tests() {
 	need_go
 	# A C compiler for the race detector and for smartcards, SoftHSM and OpenSC for
 	# these too, curl and openssl for the README's own commands, strace for the
-	# drill that watches the syncs, Node for the SignalR client, a browser for the
-	# signing page, under any of its names, and PostgreSQL and PgBouncer, which
-	# the tests start by themselves: Debian keeps them off PATH.
+	# drill that watches the syncs, Node for the SignalR client and for Notify's
+	# public clients, a browser for the signing page, under any of its names, and
+	# PostgreSQL and PgBouncer, which the tests start by themselves: Debian keeps
+	# them off PATH.
 	local browser=${SIGNPOST_CHROMIUM:-} name server bouncer=pgbouncer
 	[ ! -x /usr/sbin/pgbouncer ] || bouncer=/usr/sbin/pgbouncer
 	server=$(compgen -G '/usr/lib/postgresql/*/bin/postgres' | head -n 1 || true)

@@ -45,12 +45,11 @@ func BenchmarkCaddy(b *testing.B) {
 	}))
 	defer upstream.Close()
 	hold := make(chan struct{})
-	holding := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hold }))
-	defer holding.Close()
+	holding := newHoldingProvider(b, hold)
 	defer close(hold)
 
 	logging, base := benchServer(b, upstream.URL, "")
-	held, heldBase := benchServer(b, upstream.URL, "delivery sms webhook {\n url "+holding.URL+"\n timeout 25s\n}")
+	held, heldBase := benchServer(b, upstream.URL, "delivery sms webhook {\n url "+holding+"\n timeout 25s\n}")
 
 	var posts, gets atomic.Int64
 	post := func() (string, []byte) { // another body, and so another token, each time
@@ -110,6 +109,14 @@ func BenchmarkCaddy(b *testing.B) {
 		b.ReportMetric(float64(cpu[name])/float64(cpu["respond"]), name+"/respond")
 	}
 	b.ReportMetric(0, "ns/op")
+}
+
+// newHoldingProvider is a provider that answers nothing until hold is closed.
+func newHoldingProvider(b *testing.B, hold <-chan struct{}) (url string) {
+	b.Helper()
+	holding := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hold }))
+	b.Cleanup(holding.Close)
+	return holding.URL
 }
 
 // benchServer starts a server with everything that is measured.
@@ -194,7 +201,27 @@ func (t *bearers) fresh() string { return "Bearer " + <-t.new }
 // benchRound sends requests from benchClients connections.
 func benchRound(b *testing.B, name, base, method string, requests int, next func() (path string, body []byte), authorize func() string) {
 	b.Helper()
-	var failed atomic.Pointer[string]
+	benchRequests(b, name, requests, func() (*http.Request, error) {
+		path, body := next()
+		var token string
+		var err error
+		if authorize != nil {
+			token = authorize()
+		} else if token, err = configured.sign(method, path, body); err != nil {
+			return nil, err
+		}
+		req, err := http.NewRequest(method, base+path, bytes.NewReader(body))
+		if err == nil {
+			req.Header.Set("Authorization", token)
+		}
+		return req, err
+	})
+}
+
+// benchRequests sends any requests from benchClients connections.
+func benchRequests(b *testing.B, name string, requests int, next func() (*http.Request, error)) {
+	b.Helper()
+	var failed atomic.Pointer[error]
 	var wg sync.WaitGroup
 	for range benchClients {
 		wg.Go(func() {
@@ -202,53 +229,34 @@ func benchRound(b *testing.B, name, base, method string, requests int, next func
 			defer transport.CloseIdleConnections()
 			client := &http.Client{Transport: transport, Timeout: patience}
 			for range requests / benchClients {
-				path, body := next()
-				var token string
-				var err error
-				if authorize != nil {
-					token = authorize()
-				} else {
-					token, err = configured.sign(method, path, body)
+				req, err := next()
+				if err == nil {
+					err = benchRequest(client, req)
 				}
-				why := ""
 				if err != nil {
-					why = err.Error()
-				} else {
-					why = benchRequest(client, method, base+path, token, body)
-				}
-				if why != "" {
-					failed.Store(&why)
+					failed.Store(&err)
 					return
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if why := failed.Load(); why != nil {
-		b.Fatalf("%s: %s", name, *why)
+	if err := failed.Load(); err != nil {
+		b.Fatalf("%s: %v", name, *err)
 	}
 }
 
-// benchRequest returns what went wrong.
-func benchRequest(client *http.Client, method, url, authorization string, body []byte) string {
-	req, err := http.NewRequest(method, url, bytes.NewReader(body))
-	if err != nil {
-		return err.Error()
-	}
-	req.Header.Set("Authorization", authorization)
+func benchRequest(client *http.Client, req *http.Request) error {
 	resp, err := client.Do(req)
 	if err != nil {
-		return err.Error()
+		return err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err.Error()
+	if err == nil && resp.StatusCode >= http.StatusMultipleChoices {
+		err = fmt.Errorf("%d %s", resp.StatusCode, answer)
 	}
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		return fmt.Sprintf("%d %s", resp.StatusCode, answer)
-	}
-	return ""
+	return err
 }
 
 // clockTick is USER_HZ, which is 100 on every Linux that Go runs on.
@@ -274,7 +282,7 @@ func (s *server) cpuTime(b *testing.B) time.Duration {
 // awaitIdle waits until nothing is queued.
 func (s *server) awaitIdle(b *testing.B) {
 	b.Helper()
-	eventually(b, patience, func() (bool, string) {
+	eventually(b, 10*patience, func() (bool, string) {
 		a := s.request(b, http.MethodGet, "/signpost/status", "", "")
 		return strings.Contains(a.body, `"queued":0`), a.body
 	})
