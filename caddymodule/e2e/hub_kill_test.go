@@ -15,7 +15,7 @@ import (
 // The hub dies, once while it asks and once while it signs: the page says so,
 // nothing is uploaded, and when the hub is back the user goes on.
 func TestHubKill(t *testing.T) {
-	st := newHubStage(t)
+	st := newHubStage(t, slowCard)
 	caddyfile := st.hub.caddyfile(st.hubOptions(t, ""), "")
 	st.hub.start(t, caddyfile)
 	documents := make([]document, 250)

@@ -43,14 +43,20 @@ type softCard struct {
 	CA     string `json:"ca"`
 }
 
+// slowCard makes a card whose batches last long enough to be looked at on any
+// machine: a second for 250 signatures, and not a fifth of one.
+const slowCard = "--bits=4096"
+
 // newCard makes a card by the command.
-func newCard(t testing.TB) (card softCard) {
+func newCard(t testing.TB, options ...string) (card softCard) {
 	t.Helper()
 	path, err := hubBinary()
 	require.NoError(t, err)
 	dir := t.TempDir()
-	out := execute(t, dir, environment(dir, "SIGNPOST_CARD_PIN="+cardPIN), "", path, "signpost", "hub", "testcard", "--json",
-		"--dir", filepath.Join(dir, "card"), "--label", cardLabel, "--user-id", prescriber, "--name", cardHolder)
+	out := execute(t, dir, environment(dir, "SIGNPOST_CARD_PIN="+cardPIN), "", path, append([]string{
+		"signpost", "hub", "testcard", "--json",
+		"--dir", filepath.Join(dir, "card"), "--label", cardLabel, "--user-id", prescriber, "--name", cardHolder,
+	}, options...)...)
 	require.Zero(t, out.code, out.all())
 	require.NoError(t, json.Unmarshal([]byte(out.stdout), &card))
 	return card
@@ -291,9 +297,9 @@ type hubStage struct {
 }
 
 // newHubStage starts all but the hub.
-func newHubStage(t testing.TB) *hubStage {
+func newHubStage(t testing.TB, cardOptions ...string) *hubStage {
 	t.Helper()
-	card := newCard(t)
+	card := newCard(t, cardOptions...)
 	st := &hubStage{
 		server: newServer(t), hub: newHubServer(t, card), back: newReturnSite(t),
 		listen: address(freePort(t)), page: newOtherSite(t),
