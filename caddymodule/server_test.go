@@ -9,12 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,13 +56,29 @@ func load(t testing.TB, caddyfile string) {
 	require.NoError(t, tryLoad(t, caddyfile))
 }
 
-// freePort returns a loopback port that nobody listens on.
+// freePort returns a port that nobody has on either loopback address. It lies
+// below the range from which the system takes the ports of outgoing connections,
+// and apart from that of the end-to-end tests, which run at the same time.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for range 1000 {
+		port := 10000 + rand.IntN(5000)
+		if free("127.0.0.1", port) && free("::1", port) {
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+// free reports whether a port can be listened on. A machine without an address
+// has its port free.
+func free(host string, port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return !errors.Is(err, syscall.EADDRINUSE)
+	}
+	return l.Close() == nil
 }
 
 // globals is a global option block without admin endpoint and certificates,
