@@ -62,7 +62,6 @@ func TestHubCommandWithoutCompatibility(t *testing.T) {
 
 func TestHubCommandRefusals(t *testing.T) {
 	const base = "https://sign.example.org/signing-service"
-	listen := net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
 	for _, c := range []struct {
 		name string
 		args []string
@@ -86,6 +85,9 @@ func TestHubCommandRefusals(t *testing.T) {
 		{"no authorities", []string{"--keyfile", "/nonexistent/key", "--requests-from", base, "--trust", "/nonexistent/ca"}, "/nonexistent/ca"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			// Each has a port of its own: Caddy may let go of one a moment after it
+			// has stopped.
+			listen := net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
 			_, err := runCommand(t, "", append([]string{"hub", "--listen", listen}, c.args...)...)
 			require.ErrorContains(t, err, c.want)
 			require.Zero(t, hubsInUse())
