@@ -104,7 +104,7 @@ func (e *connectError) Unwrap() error { return e.err }
 // SQLSTATE codes; see appendix A of the PostgreSQL manual.
 const (
 	codeUniqueViolation       = "23505"
-	codeLimitReached          = "SP001" // of store_2
+	codeLimitReached          = "SP001" // of store_3
 	codeReadOnly              = "25006"
 	codeSerialization         = "40001"
 	codeDeadlock              = "40P01"
